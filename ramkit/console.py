@@ -1,0 +1,67 @@
+"""What people see: progress bars, tables and one-line errors. Only the command line uses it."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ramkit.progress import Item
+
+# Progress and remarks go to standard error, so that standard output holds results alone.
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+results = Console(highlight=False)
+
+
+def track(items: Iterable[Item], *, total: int | None, what: str, done: int = 0) -> Iterable[Item]:
+    """A `Track` that draws a progress bar on a terminal and stays silent elsewhere."""
+    if not errors.is_terminal:
+        yield from items
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task(what, total=total, completed=done)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def say(message: str) -> None:
+    """A remark to the person, on standard error."""
+    errors.print(message, markup=False)
+
+
+def print_error(message: str) -> None:
+    errors.print(f"[bold red]error:[/] {_escape(message)}")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on standard output; numbers are aligned right."""
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    body = [list(row) for row in rows]
+    for index, column in enumerate(columns):
+        numeric = bool(body) and all(isinstance(row[index], (int, float)) for row in body)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        table.add_row(*(_cell(value) for value in row))
+    results.print(table)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, for programs."""
+    import json
+
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else _escape(str(value))
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,33 @@
+"""Errors that a user can mend. The library raises them; only `cli.py` prints them and sets the exit code.
+
+RamkitError          anything a user can mend: what, where, cure
+├── InputError       a file, a caption, a photo or an option that cannot be used
+├── ArtifactError    an artefact that is missing, changed, of another schema or of another lineage
+│   └── BusyError    another run is writing the same artefact
+└── MissingError     something that has to be installed or fetched first
+"""
+
+
+class RamkitError(Exception):
+    """One clear message for a person: what is wrong, where, and what cures it."""
+
+    def __init__(self, what: str, *, cure: str = "") -> None:
+        self.what = what
+        self.cure = cure
+        super().__init__(f"{what} {cure}".strip() if cure else what)
+
+
+class InputError(RamkitError):
+    """A file, caption, photo or option that cannot be used."""
+
+
+class ArtifactError(RamkitError):
+    """An artefact that is missing, changed, of another schema, or made from something else."""
+
+
+class BusyError(ArtifactError):
+    """Another run is writing the same artefact at this moment."""
+
+
+class MissingError(RamkitError):
+    """Something that has to be installed or fetched first."""

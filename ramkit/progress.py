@@ -1,0 +1,18 @@
+"""How a stage tells of its progress without printing: it wraps its loop in the `Track` that it was given."""
+
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Track(Protocol):
+    """Passes the items on, one by one, and may show how many of `total` have gone by."""
+
+    def __call__(self, items: Iterable[Item], *, total: int | None, what: str, done: int = 0) -> Iterable[Item]: ...
+
+
+def silent(items: Iterable[Item], *, total: int | None, what: str, done: int = 0) -> Iterable[Item]:
+    """The Track of a library call: shows nothing."""
+    del total, what, done
+    return items

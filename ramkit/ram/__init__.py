@@ -1,0 +1,1 @@
+"""RAM++, equation by equation: re-weighting, alignment decoder, losses, model."""
