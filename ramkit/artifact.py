@@ -28,7 +28,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ramkit.errors import ArtifactError, BusyError
-from ramkit.files import sha256_of, sync_directory, write_whole
+from ramkit.files import remove_parts, sha256_of, sync_directory, write_whole
 
 SCHEMA = "ramkit-artifact"
 SCHEMA_VERSION = 1
@@ -44,6 +44,11 @@ MADE_BY = {
     "report": "ramkit evaluate",
 }
 _DRAFT, _SCRATCH = ".draft-", ".scratch-"
+_SHAPE = {
+    **dict.fromkeys(("kind", "id", "created"), str),
+    **dict.fromkeys(("files", "inputs", "config", "statistics", "notes"), dict),
+    "lineage": list,
+}
 _TOOLS = ("ramkit", "torch", "timm", "open_clip_torch", "spacy", "nltk", "tokenizers", "safetensors", "openai")
 
 
@@ -75,7 +80,7 @@ class Artifact:
     def file(self, name: str) -> Path:
         """Path of one of its files; ArtifactError where the artefact has none of that name."""
         if name not in self.manifest["files"]:
-            raise ArtifactError(f"{self.path}: has no file {name}.", cure=f"Make it anew: {MADE_BY[self.kind]}")
+            raise ArtifactError(f"{self.path}: has no file {name}.", cure=f"Make it anew: {_made_by(self.kind)}")
         return self.path / name
 
     def require_input(self, other: "Artifact") -> None:
@@ -85,7 +90,7 @@ class Artifact:
             raise ArtifactError(
                 f"{self.name} was made from another {other.kind} ({_short(made_from)}) than {other.name} "
                 f"({_short(other.id)}).",
-                cure=f"Make it for this {other.kind}: {MADE_BY[self.kind]} --{other.kind} {_version_of(other)}",
+                cure=f"Make it for this {other.kind}: {_made_by(self.kind)} --{other.kind} {_version_of(other)}",
             )
 
 
@@ -128,15 +133,21 @@ def draft(
     """Open a folder to fill. A resumable draft is kept when the run ends early and found again by a run with the
     same inputs and configuration; any other is removed. Two runs on one resumable draft: BusyError."""
     home = root / kind
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"{home}: cannot be made ({error.strerror}).", cure="Name a folder to write in with --artifacts."
+        ) from None
     _remove_abandoned(home)
     key = _draft_key(kind, inputs, config)
     if not resumable:
         key = f"{key}-{os.getpid()}-{os.urandom(3).hex()}"
     path = home / f"{_DRAFT if resumable else _SCRATCH}{key}"
     with _locked(path, kind):
-        resumed = path.exists() and any(path.iterdir())
         path.mkdir(exist_ok=True)
+        remove_parts(path)
+        resumed = any(path.iterdir())
         try:
             yield Draft(root, kind, path, inputs, config, resumed)
         finally:
@@ -165,7 +176,7 @@ def find(root: Path, kind: str, which: str | None = None) -> Artifact:
     known = versions(root, kind)
     if which is None:
         if not known:
-            raise ArtifactError(f"{root}: holds no {kind} yet.", cure=f"Make one: {MADE_BY[kind]}")
+            raise ArtifactError(f"{root}: holds no {kind} yet.", cure=f"Make one: {_made_by(kind)}")
         return load(root / kind / f"v{known[-1]}", kind, version=known[-1])
     match = re.fullmatch(rf"(?:{kind}:)?v?(\d+)", which)
     if match is None:
@@ -182,7 +193,8 @@ def versions(root: Path, kind: str) -> list[int]:
     home = root / kind
     if not home.is_dir():
         return []
-    return sorted(int(entry.name[1:]) for entry in home.iterdir() if re.fullmatch(r"v\d+", entry.name))
+    named = (entry for entry in home.iterdir() if re.fullmatch(r"v[1-9][0-9]*", entry.name))
+    return sorted(int(entry.name[1:]) for entry in named if entry.is_dir())
 
 
 def list_all(root: Path) -> list[tuple[str, int, Path]]:
@@ -244,7 +256,7 @@ def _content_id(kind: str, files: dict[str, dict[str, Any]]) -> str:
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON
         raise ArtifactError(f"{path}: unreadable manifest ({error}).", cure="Make the artefact anew.") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise ArtifactError(f"{path}: not a ramkit artefact.", cure="Name a folder that ramkit wrote.")
@@ -253,14 +265,27 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"{path}: schema version {manifest.get('schema_version')}, this ramkit reads {SCHEMA_VERSION}.",
             cure="Install a ramkit that reads it, or make the artefact anew.",
         )
-    missing = {"kind", "id", "files", "inputs", "config", "statistics", "notes", "lineage", "created"} - manifest.keys()
-    if missing:
+    if missing := _SHAPE.keys() - manifest.keys():
         raise ArtifactError(f"{path}: the manifest lacks {', '.join(sorted(missing))}.", cure="Make it anew.")
+    if damaged := _damaged_keys(manifest):
+        raise ArtifactError(f"{path}: {', '.join(damaged)} in the manifest is damaged.", cure="Make it anew.")
     return manifest
 
 
+def _damaged_keys(manifest: dict[str, Any]) -> list[str]:
+    """Keys whose values are of another shape than ramkit writes."""
+    if wrong := [key for key, shape in _SHAPE.items() if not isinstance(manifest[key], shape)]:
+        return wrong
+    entries = {"files": ("sha256", manifest["files"].values()), "lineage": ("id", manifest["lineage"])}
+    return [
+        key
+        for key, (needed, parts) in entries.items()
+        if not all(isinstance(part, dict) and needed in part for part in parts)
+    ]
+
+
 def _verify_files(path: Path, manifest: dict[str, Any]) -> None:
-    cure = f"Make it anew: {MADE_BY.get(manifest['kind'], 'run the stage that wrote it')}"
+    cure = f"Make it anew: {_made_by(manifest['kind'])}"
     listed, present = set(manifest["files"]), set(_file_names(path))
     if missing := sorted(listed - present):
         raise ArtifactError(f"{path}: file missing: {', '.join(missing)}.", cure=cure)
@@ -316,6 +341,10 @@ def _tool_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _made_by(kind: str) -> str:
+    return MADE_BY.get(kind, "run the stage that wrote it")
 
 
 def _short(identity: str | None) -> str:

@@ -10,6 +10,10 @@ from typing import Any
 
 from ramkit.errors import InputError
 
+# File names that are no UTF-8 reach Python as lone surrogates; so written they become the escapes that JSON knows.
+_ODD_NAMES = "backslashreplace"
+_PART = ".part"  # ends the hidden name under which a file is written; a killed run may leave one behind
+
 
 def sha256_of(path: Path) -> str:
     """Hex digest of a file's bytes."""
@@ -31,8 +35,8 @@ def sync_directory(path: Path) -> None:
 
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write `data` so that a reader sees the old file or the whole new one, never a part."""
-    payload = data.encode() if isinstance(data, str) else data
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    payload = data.encode(errors=_ODD_NAMES) if isinstance(data, str) else data
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(payload)
@@ -46,35 +50,55 @@ def write_whole(path: Path, data: bytes | str) -> None:
     sync_directory(path.parent)
 
 
+def remove_parts(path: Path) -> None:
+    """Remove what writers that were killed left unfinished anywhere under `path`."""
+    for part in list(path.rglob(f".*{_PART}")):
+        part.unlink(missing_ok=True)
+
+
 def to_json_line(row: dict[str, Any]) -> str:
     """One row as one line, keys in the order given, characters as themselves."""
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return json.dumps(row, ensure_ascii=False).encode(errors=_ODD_NAMES).decode() + "\n"
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write rows as JSON Lines, whole or not at all in name; returns their number."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}{_PART}")
     count = 0
-    with temporary.open("w", encoding="utf-8") as stream:
-        for row in rows:
-            stream.write(to_json_line(row))
-            count += 1
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            for row in rows:
+                stream.write(to_json_line(row))
+                count += 1
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
     return count
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a JSON Lines file that must be right: a bad line is an InputError that names it."""
-    with path.open(encoding="utf-8-sig") as stream:
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).", cure="Check the path.") from None
+    with stream:
         for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
             try:
-                row = json.loads(line)
+                text = line.decode("utf-8-sig")
+                if not text.strip():
+                    continue
+                row = json.loads(text)
+            except UnicodeDecodeError:
+                raise InputError(f"{path}, line {number}: not UTF-8.", cure="Save the file as UTF-8.") from None
             except json.JSONDecodeError as error:
                 raise InputError(f"{path}, line {number}: not JSON ({error.msg}).", cure="Mend that line.") from None
+            except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+                raise InputError(f"{path}, line {number}: not usable ({error}).", cure="Mend that line.") from None
             if not isinstance(row, dict):
                 raise InputError(
                     f"{path}, line {number}: expected an object in braces, found {type(row).__name__}.",
