@@ -5,7 +5,7 @@ import types
 import typing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ramkit.errors import InputError
 
@@ -33,6 +33,15 @@ class DescribeConfig:
     concurrency: int = 16
 
 
+@dataclass(frozen=True)
+class EmbedConfig:
+    """descriptions → embeddings."""
+
+    text_encoder: str = "mini"  # `mini` (the bundled model's), sentence:FOLDER or open_clip:MODEL/WEIGHTS
+    precision: Literal["float32", "float16", "int8"] = "float16"
+    max_descriptions: int = 51  # a tag; further ones are left out
+
+
 Stage = TypeVar("Stage")
 
 
@@ -57,11 +66,24 @@ def with_values(stage: Stage, **values: Any) -> Stage:
     return replace(stage, **values)  # type: ignore[type-var]
 
 
+_TOML_NAMES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a string",
+    "tuple": "an array",
+}
+
+
 def _read_toml(path: Path, stage: type) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.", cure="Check the path given to --config.") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}).", cure="Check the path given to --config."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML ({error}).", cure="Mend that line.") from None
     hints = typing.get_type_hints(stage)
@@ -75,10 +97,13 @@ def _read_toml(path: Path, stage: type) -> dict[str, Any]:
 
 def _checked(path: Path, key: str, value: Any, wanted: Any) -> Any:
     """The value as the field's type has it: whole numbers pass as floats, TOML arrays become tuples."""
-    if isinstance(value, list) and typing.get_origin(wanted) is tuple:
-        inner = typing.get_args(wanted)[0]
-        return tuple(_checked(path, key, item, inner) for item in value)
     options = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
+    array = next((option for option in options if typing.get_origin(option) is tuple), None)
+    if isinstance(value, list) and array is not None:
+        inner = typing.get_args(array)
+        if Ellipsis not in inner and len(value) != len(inner):
+            raise InputError(f"{path}: {key} has {len(value)} values.", cure=f"Give {len(inner)}.")
+        return tuple(_checked(path, key, item, inner[0]) for item in value)
     if float in options and type(value) is int:
         return float(value)
     if typing.get_origin(wanted) is typing.Literal:
@@ -87,6 +112,10 @@ def _checked(path: Path, key: str, value: Any, wanted: Any) -> Any:
             raise InputError(f"{path}: {key} = {value!r}.", cure=f"Choose from {choices}.")
         return value
     if type(value) not in options:
-        names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-        raise InputError(f"{path}: {key} = {value!r} is no {names}.", cure=f"Give a {names}.")
+        names = " or ".join(
+            _TOML_NAMES.get(getattr(option, "__name__", ""), str(option))
+            for option in options
+            if option is not types.NoneType
+        )
+        raise InputError(f"{path}: {key} = {value!r} is of the wrong type.", cure=f"Give {names}.")
     return value
