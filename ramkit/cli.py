@@ -49,3 +49,80 @@ def _options(
     if version:
         typer.echo(f"ramkit {__version__}")
         raise typer.Exit
+
+
+@app.command("parse-tags")
+def parse_tags(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Captions: .tar shards, .jsonl, .csv, .tsv, .parquet, - or a hub id."),
+    ],
+    artifacts: ArtifactsOption = ARTIFACTS,
+    config: Annotated[Path | None, typer.Option(help="TOML file with these options.")] = None,
+    image_field: Annotated[str | None, typer.Option(help="Column or key of the photo.")] = None,
+    caption_field: Annotated[str | None, typer.Option(help="Column or key of the caption.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a hub dataset.")] = None,
+    min_count: Annotated[int | None, typer.Option(min=1, help="Photos a tag must occur in.")] = None,
+    max_tags: Annotated[int | None, typer.Option(min=1, help="Tags kept at most, the most frequent first.")] = None,
+    spacy_model: Annotated[str | None, typer.Option(help="spaCy pipeline; default: the best one installed.")] = None,
+    processes: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one for every core.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Parse captions into tags: a vocabulary, and image-tag-text triplets."""
+    from ramkit.config import ParseTagsConfig, read_config
+    from ramkit.stages import parse_tags as stage
+
+    settings = read_config(
+        config,
+        ParseTagsConfig,
+        image_field=image_field,
+        caption_field=caption_field,
+        split=split,
+        min_count=min_count,
+        max_tags=max_tags,
+        spacy_model=spacy_model,
+    )
+    vocabulary, triplets = stage.parse_tags(
+        sources=sources, artifacts=artifacts, settings=settings, processes=processes, track=console.track
+    )
+    statistics = triplets.statistics
+    if as_json:
+        console.print_json({"vocabulary": vocabulary.name, "triplets": triplets.name, "statistics": statistics})
+        return
+    console.print_table("tags", ["kind", "tags"], list(statistics["tags_by_kind"].items()))
+    for example in statistics["bad_examples"]:
+        console.say(f"bad row: {example}")
+    console.say(
+        f"{vocabulary.name} ({statistics['tags']} tags) and {triplets.name} ({statistics['photos']} photos, "
+        f"{statistics['captions']} captions, {statistics['bad_rows']} bad rows) in {statistics['seconds']} s"
+    )
+
+
+@app.command()
+def describe(
+    artifacts: ArtifactsOption = ARTIFACTS,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings (DescribeConfig).")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="Vocabulary version, such as v3; the newest if left out.")] = None,
+    tags: Annotated[Path | None, typer.Option(help="Describe these tags instead: a text file, one a line.")] = None,
+    llm: Annotated[str | None, typer.Option(help="`wordnet`, which works offline, or a model name.")] = None,
+    sentences: Annotated[int | None, typer.Option(min=1, help="WordNet: sentences a tag, the template too.")] = None,
+    captions: Annotated[int | None, typer.Option(min=0, help="Add up to so many training captions a tag.")] = None,
+    triplets: Annotated[str | None, typer.Option(help="Triplets version to take the captions from.")] = None,
+    wordnet: Annotated[Path | None, typer.Option(help="Folder of WordNet's dict files.")] = None,
+) -> None:
+    """Describe each tag in several sentences: vocabulary → descriptions."""
+    from ramkit.config import DescribeConfig, read_config
+    from ramkit.stages.describe import describe as run
+
+    settings = read_config(config, DescribeConfig, llm=llm, sentences=sentences, captions=captions)
+    made = run(
+        artifacts=artifacts,
+        config=settings,
+        vocabulary=vocabulary,
+        tags=tags,
+        triplets=triplets,
+        wordnet=wordnet,
+        track=console.track,
+    )
+    counts = made.statistics
+    console.say(f"{made.name}: {counts['descriptions']} descriptions of {counts['tags']} tags in {made.path}")

@@ -17,6 +17,7 @@ class ParseTagsConfig:
     spacy_model: str = ""  # empty: the best English pipeline that is installed
     image_field: str = "image"
     caption_field: str = "caption"
+    split: str = "train"  # of a hub dataset
     min_count: int = 5  # photos a tag must occur in
     max_tags: int = 5000
 
@@ -31,6 +32,8 @@ class DescribeConfig:
     temperature: float = 0.99
     max_tokens: int = 77
     concurrency: int = 16
+    sentences: int = 12  # of WordNet's, a tag, the template among them
+    captions: int = 0  # short training captions added to each tag's descriptions
 
 
 @dataclass(frozen=True)

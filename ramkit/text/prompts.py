@@ -1,0 +1,168 @@
+"""What is asked about a tag, and the template that needs no asking.
+
+Source: RAM++ (arXiv 2310.15200), section on LLM tag descriptions: five prompts, ten answers each. The template is
+the published code's first description. Articles, plurals and the verb that agrees with them are set here, so that
+"an umbrella looks" and "scissors look" are asked for, never "a umbrella" or "a scissors".
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ramkit.errors import InputError
+
+TEMPLATE = "a photo of a {}."
+
+# The paper's wording, not that of the published code (which says "identifying characteristics").
+PAPER_PROMPTS = (
+    "Describe concisely what a {} looks like.",
+    "How can you identify a {} concisely?",
+    "What does a {} look like concisely?",
+    "What are the identified characteristics of a {}",
+    "Please provide a concise description of the visual characteristics of {}",
+)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PLURAL_ONLY = _words(
+    "scissors glasses sunglasses eyeglasses goggles binoculars pants trousers jeans shorts leggings tights pajamas "
+    "pyjamas overalls pliers tongs tweezers shears clippers headphones earphones people clothes groceries stairs "
+    "slacks panties boxers briefs suspenders handcuffs knickers thongs cattle police outskirts feet teeth geese mice "
+    "men women children oxen leaves knives shelves wolves loaves halves calves wives scarves hooves"
+)
+# Singular in spite of the final s.
+_SINGULAR_S = _words(
+    "bus grass glass dress cross class moss chess tennis gas lens iris cactus walrus octopus hippopotamus canvas "
+    "compass mattress harness fortress waitress actress hostess princess business congress circus campus virus "
+    "asparagus hummus citrus lotus crocus hibiscus venus christmas atlas bias sis trellis pelvis penis basis oasis "
+    "tennis analysis chassis abacus platypus rhinoceros cosmos asbestos lass mess press mass pass bass brass boss "
+    "kiss loss albatross lettuces buss puss minibus omnibus trolleybus terminus fetus nexus status stylus syllabus "
+    "species series headquarters gymnastics athletics politics mathematics physics aerobics billiards news"
+)
+_MASS = _words(
+    "water grass snow ice sand mud dirt soil gravel food rice bread butter milk juice coffee tea beer wine meat "
+    "beef pork bacon fruit broccoli lettuce cabbage celery spinach cheese cream chocolate honey sugar salt pepper "
+    "flour pasta spaghetti ketchup mustard mayonnaise jam jelly gravy cereal corn popcorn toast furniture luggage "
+    "baggage equipment clothing jewelry footwear traffic smoke fog mist steam rain lightning sunlight sunshine "
+    "shade moonlight darkness weather air oil gasoline paint ink glue metal plastic leather fabric cloth cotton "
+    "wool silk denim lace fur hair skin paper cardboard concrete cement asphalt marble granite steel iron gold "
+    "silver copper bronze aluminum brass foam foliage vegetation greenery hay straw moss ivy bamboo tennis soccer "
+    "golf hockey cricket rugby polo surfing skiing skating snowboarding skateboarding graffiti artwork art music "
+    "scenery wildlife cattle poultry produce seafood breakfast lunch dinner brunch trash garbage litter rubble "
+    "debris money cash makeup lipstick mascara lingerie underwear swimwear sushi tofu yogurt granola oatmeal "
+    "guacamole hummus salsa icing frosting asparagus cauliflower garlic ginger parsley cilantro basil photography "
+    "agriculture architecture electricity machinery wallpaper carpeting plywood tinfoil"
+)
+_SILENT_H = ("hour", "honest", "honor", "honour", "heir")
+_SOUNDS_LIKE_CONSONANT = re.compile(
+    r"(uni([^nm]|$)|unim?[aeiou]|use|usu|uten|ukul|eu|ewe|one\b|once|ufo\b|urin|ura|uran)"
+)
+
+
+def template(tag: str, kind: str = "object") -> str:
+    """Description 0 of a tag: "a photo of a dog.", "a photo of an umbrella.", "a photo of scissors."."""
+    return fill(TEMPLATE, tag, kind)
+
+
+def ask(prompt: str, tag: str, kind: str = "object") -> str:
+    """A prompt about one tag, article and verb set right."""
+    return fill(prompt, tag, kind)
+
+
+def fill(pattern: str, tag: str, kind: str = "object") -> str:
+    """Put a tag where `{}` stands; "a {}" takes the article that the tag takes, and a plural turns the verb."""
+    if is_plural(tag, kind):
+        pattern = re.sub(r"\bdoes a \{\}", "do a {}", pattern)
+        pattern = re.sub(r"\ba \{\} looks\b", "a {} look", pattern)
+    return re.sub(r"\b[Aa]n? \{\}", lambda _: "\0", pattern).replace("\0", with_article(tag, kind)).replace("{}", tag)
+
+
+def with_article(tag: str, kind: str = "object") -> str:
+    """ "a dog", "an umbrella", "scissors", "water", "riding a bike", "red"."""
+    if kind in ("action", "attribute") or is_plural(tag, kind) or _is_mass(tag) or _has_determiner(tag):
+        return tag
+    return f"{'an' if _starts_with_vowel_sound(tag) else 'a'} {tag}"
+
+
+def is_plural(tag: str, kind: str = "object") -> bool:
+    """Whether a tag takes "are": judged by the head noun's ending and a list of the exceptions."""
+    if kind in ("action", "attribute"):
+        return False
+    head = head_of(tag).lower()
+    if head in _PLURAL_ONLY:
+        return True
+    return len(head) > 3 and head.endswith("s") and not head.endswith(("ss", "us", "is")) and head not in _SINGULAR_S
+
+
+def head_of(tag: str) -> str:
+    """The noun that a tag is about: the last word, or the one before "of"/"with"/"in"/"on" ("slice of pizza")."""
+    words = tag.split()
+    for index, word in enumerate(words):
+        if index and word in ("of", "with", "in", "on", "for", "at"):
+            return words[index - 1]
+    return words[-1] if words else ""
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """Own prompts, one a line, `{}` where the tag goes; blank lines and lines that begin with # are passed over.
+
+    Raises:
+        InputError: no such file, a line without `{}`, or no prompt at all.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.", cure="Check the path given to --prompts.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}).", cure="Give a UTF-8 text file.") from None
+    prompts = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        if "{}" not in text:
+            raise InputError(
+                f"{path}, line {number}: no {{}} in {text!r}.", cure="Write {} where the tag goes, one prompt a line."
+            )
+        prompts.append(text)
+    if not prompts:
+        raise InputError(f"{path}: holds no prompt.", cure="Write one prompt a line, {} where the tag goes.")
+    return tuple(prompts)
+
+
+def context_of(tag: str, kind: str, gloss: str) -> str:
+    """What tells an LLM which sense is meant ("crane", "bat"); empty where there is nothing to tell."""
+    if gloss:
+        return f'Here "{tag}" means: {gloss.rstrip(".")}.'
+    if kind in ("attribute", "action", "scene"):
+        said = {"attribute": "a visual attribute of things", "action": "an action", "scene": "a place or scene"}[kind]
+        return f'Here "{tag}" names {said} as seen in photos.'
+    return ""
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def _is_mass(tag: str) -> bool:
+    return head_of(tag).lower() in _MASS
+
+
+def _has_determiner(tag: str) -> bool:
+    return tag.lower().startswith(("a ", "an ", "the ", "some ", "two ", "three ", "several ", "many "))
+
+
+def _starts_with_vowel_sound(text: str) -> bool:
+    word = text.lower().lstrip("\"'(")
+    if word.startswith(_SILENT_H):
+        return True
+    first = text.split()[0] if text.split() else ""
+    if len(first) > 1 and first.isupper():  # letters spelled out: an SUV, a TV
+        return first[0] in "AEFHILMNORSX"
+    return word[:1] in tuple("aeiou") and _SOUNDS_LIKE_CONSONANT.match(word) is None
