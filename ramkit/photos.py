@@ -4,7 +4,9 @@ A photo is named by a reference: a path, or `shard.tar::member.jpg` for one insi
 """
 
 import io
+import os
 import tarfile
+import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ramkit.errors import InputError
 
@@ -40,15 +42,17 @@ class Preprocess:
 
 
 def find_photos(sources: Iterable[str | Path]) -> list[str]:
-    """References to every photo that the sources name: files as given, folders searched in depth, `.tar` shards.
+    """References to every photo that the sources name: files as given, folders searched in depth (hidden ones
+    passed over), `.tar` shards. A photo named twice comes once.
 
     Raises:
         InputError: a source that does not exist, or a folder or shard without a photo.
     """
-    found: list[str] = []
+    found: dict[str, str] = {}
     for source in sources:
-        found.extend(_photos_of(str(source)))
-    return list(dict.fromkeys(found))
+        for reference in _photos_of(str(source)):
+            found.setdefault(os.path.abspath(reference), reference)
+    return list(found.values())
 
 
 def read_photo(reference: str) -> Image.Image:
@@ -59,42 +63,85 @@ def read_photo(reference: str) -> Image.Image:
         InputError: missing, empty, truncated, or no image at all.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF and palettes are no matter for a person
-            with Image.open(_open_bytes(reference)) as image:
-                image.load()
-                return _as_rgb(ImageOps.exif_transpose(image))
+        with _quiet, Image.open(_open_bytes(reference)) as image:
+            image.load()
+            return _as_rgb(ImageOps.exif_transpose(image))
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"{reference}: no such file.", cure="Check the path.") from None
-    except Image.DecompressionBombError:
-        raise InputError(f"{reference}: larger than {Image.MAX_IMAGE_PIXELS} pixels.", cure="Scale it down.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Image.DecompressionBombError:  # Pillow warns at its limit and refuses at twice that
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise InputError(f"{reference}: larger than {most} pixels.", cure="Scale it down.") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{reference}: not an image, or one of no pixels, or damaged.", cure=_CURE) from None
+    except Exception as error:  # on damaged files Pillow's decoders raise errors of nearly every class
         raise InputError(f"{reference}: not a readable image ({_first_line(error)}).", cure=_CURE) from None
 
 
+class _Quiet:
+    """Silences Pillow's remarks on odd EXIF, palettes and sizes, which are no matter for a person.
+
+    Warning filters belong to the process: of photos read in several threads at once the first sets them and the
+    last restores them, where a plain `catch_warnings` in each would restore them out of order.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._saved.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 def _photos_of(source: str) -> Sequence[str]:
-    if MEMBER in source:
+    if _shard_and_member(source):
         return [source]
     path = Path(source)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file or folder.", cure="Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be opened ({_first_line(error)}).", cure="Check the path.") from None
     if path.is_dir():
-        inside = sorted(str(entry) for entry in path.rglob("*") if _is_photo(entry.name) and entry.is_file())
+        entries = (entry.relative_to(path) for entry in path.rglob("*") if entry.is_file())
+        inside = sorted(str(path / entry) for entry in entries if _is_photo(entry))
         if not inside:
             raise InputError(f"{path}: no photo in this folder.", cure=f"Known endings: {' '.join(sorted(SUFFIXES))}")
         return inside
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder.", cure="Check the path.")
     if path.suffix == ".tar":
-        members = [f"{path}{MEMBER}{name}" for name in shard_index(str(path)) if _is_photo(name)]
+        members = [f"{path}{MEMBER}{name}" for name in shard_index(str(path)) if _is_photo(Path(name))]
         if not members:
             raise InputError(f"{path}: no photo in this shard.", cure="Name a webdataset shard with photos.")
         return members
     return [source]
 
 
-def _is_photo(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES and not Path(name).name.startswith(".")
+def _is_photo(inside: Path) -> bool:
+    """By the path inside its folder or shard: a known ending, and nothing hidden on the way."""
+    return inside.suffix.lower() in SUFFIXES and not any(part.startswith(".") and part != ".." for part in inside.parts)
+
+
+def _shard_and_member(reference: str) -> tuple[str, str] | None:
+    """A reference into a shard, taken apart; None for a plain path, which may have `::` in it too."""
+    shard, separator, member = reference.partition(f".tar{MEMBER}")
+    return (f"{shard}.tar", member) if separator else None
 
 
 @lru_cache(maxsize=256)
@@ -109,7 +156,7 @@ def shard_index(shard: str) -> dict[str, tuple[int, int]]:
             return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
     except FileNotFoundError:
         raise InputError(f"{shard}: no such file.", cure="Check the path.") from None
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError) as error:
         raise InputError(f"{shard}: not a readable tar shard ({_first_line(error)}).", cure="Copy it anew.") from None
 
 
@@ -125,14 +172,16 @@ def read_member(shard: str, name: str) -> bytes:
 
 
 def _open_bytes(reference: str) -> io.BytesIO | str:
-    shard, separator, member = reference.partition(MEMBER)
-    if not separator:
+    if inside := _shard_and_member(reference):
+        content = read_member(*inside)
+        empty = not content
+    else:
         if Path(reference).is_dir():
             raise InputError(f"{reference}: is a folder, not a photo.", cure=_CURE)
-        if Path(reference).is_file() and Path(reference).stat().st_size == 0:
-            raise InputError(f"{reference}: the file is empty.", cure=_CURE)
-        return reference
-    return io.BytesIO(read_member(shard, member))
+        empty = Path(reference).is_file() and Path(reference).stat().st_size == 0
+    if empty:
+        raise InputError(f"{reference}: the file is empty.", cure=_CURE)
+    return io.BytesIO(content) if inside else reference
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -148,10 +197,11 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey of 16 or more bits: Pillow's own conversion would clip all above 255 to white."""
+    """Grey of 16 or more bits: Pillow's own conversion would clip all above 255 to white. NaN becomes black."""
     values = np.asarray(image, dtype=np.float64)
-    full = 65535.0 if image.mode.startswith("I") else max(float(values.max(initial=0.0)), 1.0)
-    return Image.fromarray((values / full * 255).clip(0, 255).round().astype(np.uint8))
+    highest = float(values[np.isfinite(values)].max(initial=0.0))
+    full = max(highest, 65535.0 if image.mode.startswith("I") else 1.0)
+    return Image.fromarray(np.nan_to_num(values / full * 255).clip(0, 255).round().astype(np.uint8))
 
 
 def _first_line(error: BaseException) -> str:
