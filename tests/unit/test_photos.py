@@ -126,6 +126,7 @@ def colour_as_transparency() -> bytes:
         ("colour.png", colour_as_transparency(), RED),
         ("palette.gif", encoded(HALF, "GIF"), RED),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_transparency_lies_on_white(
     put: Callable[[str, bytes], str], name: str, content: bytes, left: tuple[int, int, int]
@@ -152,6 +153,7 @@ def test_transparency_lies_on_white(
         ("犬 né.png", encoded(Image.new("RGB", (6, 4), RED), "PNG")),
         ("a::b.png", encoded(Image.new("RGB", (6, 4), RED), "PNG")),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_red_is_red_in_every_format(put: Callable[[str, bytes], str], name: str, content: bytes) -> None:
     photo = read_photo(put(name, content))
@@ -398,34 +400,38 @@ def test_warning_filters_are_as_before_even_when_threads_read_at_once(put: Calla
     assert list(warnings.filters) == before
 
 
-def test_photos_read_in_threads_are_all_silent(
+def test_a_photo_is_read_in_silence_after_one_begun_before_it_is_done(
     put: Callable[[str, bytes], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reference = put("good.png", PNG)
+    first, second = put("first.png", PNG), put("second.png", PNG)
     opened = photos.Image.open
-    both_inside, first_has_left = threading.Barrier(2), threading.Event()
-    heard: list[Warning | str] = []
+    first_begun, second_begun, first_done = (threading.Event() for _ in range(3))
+    heard: list[str] = []
 
-    def open_and_warn(*arguments: Any) -> Image.Image:
-        both_inside.wait(timeout=10)
-        if threading.current_thread().name == "last":
-            first_has_left.wait(timeout=10)
-        warnings.warn("an odd palette", UserWarning, stacklevel=1)
-        return opened(*arguments)
+    def open_in_turn(reference: str) -> Image.Image:
+        if reference == first:
+            first_begun.set()
+            second_begun.wait(timeout=10)
+        else:
+            second_begun.set()
+            first_done.wait(timeout=10)
+            warnings.warn("an odd palette", UserWarning, stacklevel=1)
+        return opened(reference)
 
-    def read() -> None:
+    def read(reference: str) -> None:
         try:
             read_photo(reference)
-        except InputError as error:  # a warning made an error by the filters of this test run
+        except InputError as error:  # where it is heard, the filters of this test run make it an error
             heard.append(str(error))
-        first_has_left.set()
 
-    monkeypatch.setattr(photos.Image, "open", open_and_warn)
-    threads = [threading.Thread(target=read, name=name) for name in ("first", "last")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    monkeypatch.setattr(photos.Image, "open", open_in_turn)
+    threads = [threading.Thread(target=read, args=[reference]) for reference in (first, second)]
+    threads[0].start()
+    assert first_begun.wait(timeout=10)
+    threads[1].start()
+    threads[0].join()
+    first_done.set()
+    threads[1].join()
     assert heard == []
 
 
