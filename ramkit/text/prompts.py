@@ -77,7 +77,13 @@ def fill(pattern: str, tag: str, kind: str = "object") -> str:
     if is_plural(tag, kind):
         pattern = re.sub(r"\bdoes a \{\}", "do a {}", pattern)
         pattern = re.sub(r"\ba \{\} looks\b", "a {} look", pattern)
-    return re.sub(r"\b[Aa]n? \{\}", lambda _: "\0", pattern).replace("\0", with_article(tag, kind)).replace("{}", tag)
+
+    def put_in(match: re.Match[str]) -> str:
+        article = match[1] or ""
+        phrase = with_article(tag, kind) if article else tag
+        return phrase[:1].upper() + phrase[1:] if article[:1] == "A" else phrase
+
+    return re.sub(r"(\b[Aa]n? )?\{\}", put_in, pattern)
 
 
 def with_article(tag: str, kind: str = "object") -> str:
