@@ -18,8 +18,9 @@ class ParseTagsConfig:
     image_field: str = "image"
     caption_field: str = "caption"
     split: str = "train"  # of a hub dataset
-    min_count: int = 5  # photos a tag must occur in
+    min_count: int = 4  # photos a tag must occur in
     max_tags: int = 5000
+    implied_tags: bool = True  # a "chocolate cake" is tagged "cake" too
 
 
 @dataclass(frozen=True)

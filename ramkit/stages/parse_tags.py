@@ -1,0 +1,162 @@
+"""parse-tags: captions in, a vocabulary and image–tag–text triplets out."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ramkit import artifact, config, files, progress
+from ramkit.artifact import Artifact
+from ramkit.captions import Columns, open_sources
+from ramkit.config import ParseTagsConfig
+from ramkit.errors import InputError
+from ramkit.text import parsing, vocabulary
+from ramkit.text.caption_parser import KINDS, CaptionParser
+from ramkit.text.parsing import Unit, UnitSummary
+from ramkit.text.vocabulary import Naming, Tag
+
+VOCABULARY_FILE = "vocabulary.jsonl"
+TRIPLETS_FILE = "triplets.jsonl"
+_LISTED = 20  # of each list in the statistics
+
+
+def parse_tags(
+    *,
+    sources: Sequence[str],
+    artifacts: Path,
+    settings: ParseTagsConfig,
+    processes: int = 0,
+    track: progress.Track = progress.silent,
+) -> tuple[Artifact, Artifact]:
+    """Parse the captions of all sources; publishes a `vocabulary`, then the `triplets` made with it.
+
+    `processes`: 0 takes one for every core. It changes the pace, never the outcome.
+
+    Raises:
+        InputError: a source that cannot be read, no usable row, or no tag frequent enough.
+        MissingError: the spaCy pipeline is not installed.
+    """
+    started = time.monotonic()
+    columns = Columns(settings.image_field, settings.caption_field, settings.split)
+    opened = open_sources(sources, columns)
+    parser = CaptionParser(settings.spacy_model)
+    outcome = parsing.parse_sources(
+        opened,
+        columns,
+        model=settings.spacy_model,
+        identity=parsing.parser_identity(parser),
+        processes=processes,
+        track=track,
+    )
+    summary = _summary_of(outcome.units)
+    if not summary.photos:
+        raise InputError(f"{', '.join(sources)}: no usable row.{_first_bad(summary)}", cure=_fields_cure(settings))
+    naming, tags = _build(outcome.units, settings)
+    if not tags:
+        raise InputError(
+            f"No tag occurs in {settings.min_count} of the {summary.photos} photos: the vocabulary would be empty.",
+            cure="Lower --min-count, or give more captions.",
+        )
+    statistics = _statistics(summary, tags, parser, outcome)
+    with artifact.draft(artifacts, "vocabulary", config=config.as_dict(settings)) as work:
+        files.write_rows(work.path / VOCABULARY_FILE, (tag.as_row() for tag in tags))
+        work.statistics = {**statistics, "seconds": round(time.monotonic() - started, 1)}
+        published = work.publish()
+    with artifact.draft(artifacts, "triplets", inputs=[published], config=config.as_dict(settings)) as work:
+        rows = _triplets(track(_photos(outcome.units), total=summary.photos, what="writing triplets"), naming)
+        written = files.write_rows(work.path / TRIPLETS_FILE, rows)
+        work.statistics = {
+            **statistics,
+            "rows": written,
+            "sources": list(sources),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        return published, work.publish()
+
+
+def _summary_of(units: Iterable[Unit]) -> UnitSummary:
+    total = UnitSummary()
+    for unit in units:
+        total.add(unit.summary())
+    return total
+
+
+def _photos(units: Iterable[Unit]) -> Iterator[dict[str, Any]]:
+    for unit in units:
+        yield from unit.rows()
+
+
+def _build(units: Sequence[Unit], settings: ParseTagsConfig) -> tuple[Naming, list[Tag]]:
+    """Names → tags, in three passes over the parsed units: count names, count tags, settle what is kept."""
+    names: Counter[vocabulary.Name] = Counter()
+    for photo in _photos(units):
+        names.update((kind, name) for kind, name in photo["mentions"])
+    naming = vocabulary.build(names, min_count=settings.min_count, implied=settings.implied_tags)
+    counts, _ = _count_tags(units, naming)
+    ranked = sorted((-count, tag) for tag, count in counts.items() if count >= settings.min_count)
+    naming.keep(tag for _, tag in ranked[: settings.max_tags])
+    counts, surfaces = _count_tags(units, naming)
+    tags = vocabulary.tags_of(naming, counts, surfaces, min_count=settings.min_count, max_tags=settings.max_tags)
+    return naming, tags
+
+
+def _count_tags(units: Sequence[Unit], naming: Naming) -> tuple[Counter[str], dict[str, set[str]]]:
+    """Photos by tag, and the names that were merged into each tag."""
+    counts: Counter[str] = Counter()
+    surfaces: defaultdict[str, set[str]] = defaultdict(set)
+    for photo in _photos(units):
+        found = {name: naming.resolve(name) for _, name in photo["mentions"]}
+        counts.update({tag for tags in found.values() for tag in tags})
+        for name, tags in found.items():
+            if tags and naming.preferred(name) == tags[0]:
+                surfaces[tags[0]].add(name)
+    return counts, surfaces
+
+
+def _triplets(photos: Iterable[dict[str, Any]], naming: Naming) -> Iterator[dict[str, Any]]:
+    for photo in photos:
+        tags = list(dict.fromkeys(tag for _, name in photo["mentions"] for tag in naming.resolve(name)))
+        row = {"image": photo["image"], "captions": photo["captions"], "tags": tags}
+        yield {**row, "relations": _relations(photo["relations"], naming)}
+
+
+def _relations(found: Iterable[Sequence[str]], naming: Naming) -> list[list[str]]:
+    kept = []
+    for subject, relation, thing in found:
+        ends = naming.resolve(subject), naming.resolve(thing)
+        if ends[0] and ends[1]:
+            kept.append([ends[0][0], relation, ends[1][0]])
+    return kept
+
+
+def _statistics(
+    summary: UnitSummary, tags: Sequence[Tag], parser: CaptionParser, outcome: parsing.Outcome
+) -> dict[str, Any]:
+    return {
+        "photos": summary.photos,
+        "captions": summary.captions,
+        "distinct_captions": summary.distinct,
+        "bad_rows": summary.bad,
+        "bad_examples": [f"{where}: {why}" for where, why in summary.bad_examples[:_LISTED]],
+        "skipped_captions": dict(sorted(summary.skipped.items())),
+        "tags": len(tags),
+        "tags_by_kind": {kind: sum(tag.kind == kind for tag in tags) for kind in KINDS},
+        "merged_names": sum(len(tag.aliases) for tag in tags),
+        "mentions_by_rule": dict(summary.rules.most_common()),
+        "dropped": {why: dict(names.most_common(_LISTED)) for why, names in sorted(summary.dropped.items())},
+        "parser": {"model": parser.model, "version": parser.version},
+        "units": len(outcome.units),
+        "units_from_cache": outcome.reused,
+    }
+
+
+def _first_bad(summary: UnitSummary) -> str:
+    return "".join(f" {where}: {why}." for where, why in summary.bad_examples[:3])
+
+
+def _fields_cure(settings: ParseTagsConfig) -> str:
+    return (
+        f"Expected are {settings.image_field!r} and {settings.caption_field!r}; "
+        "name others with --image-field and --caption-field."
+    )

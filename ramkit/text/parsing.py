@@ -1,0 +1,248 @@
+"""Parsing many captions: units of rows, each parsed once, kept in the cache, by as many processes as there are cores.
+
+A unit is a run of rows of one source. What it gave is one small file in ramkit's cache, named by the source's
+identity, the columns and the parser: a run that was stopped goes on where it was, and a run that only asks for
+another vocabulary (`--min-count 10`) parses nothing. Which captions are parsed together depends on the source alone,
+so the outcome is the same whatever the number of processes.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ramkit import files, progress
+from ramkit.captions import BadRow, CaptionRow, Columns, Source
+from ramkit.text.caption_parser import CaptionParser, Parsed
+
+UNIT = 4096  # rows a unit: some seconds of work, some megabytes of memory
+_FEW = 2 * UNIT  # so few rows are parsed before further processes have started
+_EXAMPLES = 20  # bad rows kept with their place, a unit
+
+
+@dataclass
+class UnitSummary:
+    """What a unit counted, beside its rows."""
+
+    photos: int = 0
+    captions: int = 0
+    distinct: int = 0
+    bad: int = 0
+    bad_examples: list[list[str]] = field(default_factory=list)  # [where, why]
+    skipped: Counter[str] = field(default_factory=Counter)  # why → captions
+    rules: Counter[str] = field(default_factory=Counter)  # rule → mentions
+    dropped: dict[str, Counter[str]] = field(default_factory=dict)  # why → name → times
+
+    def add(self, other: "UnitSummary") -> None:
+        """Take in another unit's counts."""
+        self.photos += other.photos
+        self.captions += other.captions
+        self.distinct += other.distinct
+        self.bad += other.bad
+        self.bad_examples = (self.bad_examples + other.bad_examples)[:_EXAMPLES]
+        self.skipped.update(other.skipped)
+        self.rules.update(other.rules)
+        for why, names in other.dropped.items():
+            self.dropped.setdefault(why, Counter()).update(names)
+            self.dropped[why] = Counter(dict(_most(self.dropped[why], 2000)))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A parsed unit in the cache."""
+
+    path: Path
+
+    def summary(self) -> UnitSummary:
+        with gzip.open(self.path, "rt", encoding="utf-8") as stream:
+            head = json.loads(stream.readline())
+        head["skipped"], head["rules"] = Counter(head["skipped"]), Counter(head["rules"])
+        head["dropped"] = {why: Counter(names) for why, names in head["dropped"].items()}
+        return UnitSummary(**head)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """{"image", "captions", "mentions": [[kind, name], …], "relations": [[subject, relation, object], …]}"""
+        with gzip.open(self.path, "rt", encoding="utf-8") as stream:
+            stream.readline()
+            for line in stream:
+                yield json.loads(line)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All units of a run, in order, and how many of them were in the cache already."""
+
+    units: list[Unit]
+    reused: int
+
+
+def parse_sources(
+    sources: Sequence[Source], columns: Columns, *, model: str, identity: str, processes: int, track: progress.Track
+) -> Outcome:
+    """Parse what is not in the cache yet. `identity` names the parser; equal identity, equal outcome."""
+    units: list[Unit] = []
+    reused = 0
+    with _Workers(model, processes) as workers:
+        for source in track(sources, total=len(sources), what="parsing captions"):
+            home = _home(source, columns, identity)
+            done = home / "done.json"
+            if done.is_file():
+                count = int(json.loads(done.read_text())["units"])
+                found = [Unit(_unit_path(home, number)) for number in range(count)]
+                if all(unit.path.is_file() for unit in found):
+                    units.extend(found)
+                    reused += count
+                    continue
+            home.mkdir(parents=True, exist_ok=True)
+            count = 0
+            for number, rows in enumerate(_units_of(source)):
+                path = _unit_path(home, number)
+                if path.is_file():
+                    reused += 1
+                else:
+                    workers.submit(rows, path)
+                units.append(Unit(path))
+                count += 1
+            workers.drain()
+            files.write_whole(done, json.dumps({"units": count}))
+    return Outcome(units, reused)
+
+
+def parser_identity(parser: CaptionParser) -> str:
+    """Model, version, and the code and word lists of the rules: whatever can change the outcome."""
+    return f"{parser.model} {parser.version} {_rules_digest()}"
+
+
+@lru_cache(maxsize=1)
+def _rules_digest() -> str:
+    folder = Path(__file__).parent
+    names = ("caption_parser.py", "cleaning.py", "lemmas.py", "lexicon.py", "parsing.py")
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:16]
+
+
+def _home(source: Source, columns: Columns, identity: str) -> Path:
+    content = json.dumps([source.identity, columns.image, columns.caption, columns.split, identity, UNIT])
+    return files.cache_directory() / "parsed" / hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def _unit_path(home: Path, number: int) -> Path:
+    return home / f"{number:06}.jsonl.gz"
+
+
+def _units_of(source: Source) -> Iterator[list[CaptionRow | BadRow]]:
+    rows = iter(source.read())
+    while unit := list(islice(rows, UNIT)):
+        yield unit
+
+
+class _Workers:
+    """Parses units in this process while they are few, then in a pool of processes."""
+
+    def __init__(self, model: str, processes: int) -> None:
+        self._model = model
+        self._processes = processes or available_cores()
+        self._pool: ProcessPoolExecutor | None = None
+        self._pending: list[Future[None]] = []
+        self._held: list[tuple[list[CaptionRow | BadRow], Path]] = []
+
+    def __enter__(self) -> "_Workers":
+        return self
+
+    def __exit__(self, failure: object, *_: object) -> None:
+        if failure is None:
+            self.drain()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, rows: list[CaptionRow | BadRow], path: Path) -> None:
+        if self._pool is None:
+            self._held.append((rows, path))
+            if self._processes < 2 or sum(len(rows) for rows, _ in self._held) <= _FEW:
+                if self._processes < 2:
+                    self.drain()
+                return
+            self._start_pool()
+        else:
+            self._send(rows, path)
+
+    def drain(self) -> None:
+        """Wait until everything submitted is written."""
+        for rows, path in self._held:
+            parse_unit(rows, path, self._model)
+        self._held = []
+        for future in self._pending:
+            future.result()
+        self._pending = []
+
+    def _start_pool(self) -> None:
+        import multiprocessing
+
+        # spawn: a forked process would inherit locks of threads that it does not have
+        self._pool = ProcessPoolExecutor(self._processes, mp_context=multiprocessing.get_context("spawn"))
+        held, self._held = self._held, []
+        for rows, path in held:
+            self._send(rows, path)
+
+    def _send(self, rows: list[CaptionRow | BadRow], path: Path) -> None:
+        assert self._pool is not None
+        while len(self._pending) >= 3 * self._processes:  # keeps memory flat
+            self._pending.pop(0).result()
+        self._pending.append(self._pool.submit(parse_unit, rows, path, self._model))
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _parser(model: str) -> CaptionParser:
+    return CaptionParser(model)
+
+
+def parse_unit(rows: Sequence[CaptionRow | BadRow], path: Path, model: str) -> None:
+    """Parse the rows, each distinct caption once, and write the unit whole."""
+    summary = UnitSummary()
+    good = [row for row in rows if isinstance(row, CaptionRow)]
+    texts = list(dict.fromkeys(caption for row in good for caption in row.captions))
+    parsed = dict(zip(texts, _parser(model).parse(texts), strict=True))
+    lines = [files.to_json_line(_as_row(row, [parsed[caption] for caption in row.captions])) for row in good]
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    summary.photos, summary.bad, summary.distinct = len(good), len(bad), len(texts)
+    summary.bad_examples = [[row.where, row.why] for row in bad[:_EXAMPLES]]
+    for row in good:
+        for caption in row.captions:
+            _count(parsed[caption], summary)
+    head = {**vars(summary), "dropped": {why: dict(_most(names, 500)) for why, names in summary.dropped.items()}}
+    content = (files.to_json_line(head) + "".join(lines)).encode()
+    files.write_whole(path, gzip.compress(content, compresslevel=1, mtime=0))
+
+
+def _count(parsed: Parsed, summary: UnitSummary) -> None:
+    summary.captions += 1
+    if parsed.skipped:
+        summary.skipped[parsed.skipped] += 1
+    for mention in parsed.mentions:
+        summary.rules[mention.rule] += 1
+    for mention in parsed.dropped:
+        summary.dropped.setdefault(mention.rule, Counter())[mention.tag] += 1
+
+
+def _most(names: Counter[str], limit: int) -> Iterable[tuple[str, int]]:
+    return sorted(names.items(), key=lambda entry: (-entry[1], entry[0]))[:limit]
+
+
+def _as_row(row: CaptionRow, parsed: Sequence[Parsed]) -> dict[str, Any]:
+    mentions = dict.fromkeys((mention.kind, mention.tag) for entry in parsed for mention in entry.mentions)
+    relations = dict.fromkeys(
+        (found.subject, found.relation, found.object) for entry in parsed for found in entry.relations
+    )
+    return {"image": row.image, "captions": row.captions, "mentions": list(mentions), "relations": list(relations)}
