@@ -34,21 +34,37 @@ def main() -> None:
     except RamkitError as error:
         console.print_error(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.say("stopped; run the same command again to go on.")
-        sys.exit(130)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as stop:  # how Typer ends, after an interrupt and a broken pipe too
+        if stop.code == 130:
+            console.say("stopped; run the same command again to go on.")
+        if _reader_has_left(stop):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        raise
+
+
+def _reader_has_left(stop: SystemExit) -> bool:
+    """Whether the reader of standard output, such as `head`, has seen enough."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return isinstance(stop.__context__, BrokenPipeError)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ramkit {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"ramkit {__version__}")
-        raise typer.Exit
+    del version
 
 
 @app.command("parse-tags")
@@ -102,7 +118,9 @@ def parse_tags(
 def describe(
     artifacts: ArtifactsOption = ARTIFACTS,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings (DescribeConfig).")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="Vocabulary version, such as v3; the newest if left out.")] = None,
+    vocabulary: Annotated[
+        str | None, typer.Option(help="Vocabulary version, such as v3; the newest if left out.")
+    ] = None,
     tags: Annotated[Path | None, typer.Option(help="Describe these tags instead: a text file, one a line.")] = None,
     llm: Annotated[str | None, typer.Option(help="`wordnet`, which works offline, or a model name.")] = None,
     sentences: Annotated[int | None, typer.Option(min=1, help="WordNet: sentences a tag, the template too.")] = None,

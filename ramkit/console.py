@@ -10,8 +10,8 @@ from rich.table import Table
 from ramkit.progress import Item
 
 # Progress and remarks go to standard error, so that standard output holds results alone.
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-results = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+results = Console(highlight=False, emoji=False)
 
 
 def track(items: Iterable[Item], *, total: int | None, what: str, done: int = 0) -> Iterable[Item]:
@@ -40,7 +40,7 @@ def print_error(message: str) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on standard output; numbers are aligned right."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(title=_escape(title) if title else None, title_justify="left", header_style="bold")
     body = [list(row) for row in rows]
     for index, column in enumerate(columns):
         numeric = bool(body) and all(isinstance(row[index], (int, float)) for row in body)
@@ -54,7 +54,12 @@ def print_json(value: Any) -> None:
     """One JSON document on standard output, for programs."""
     import json
 
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a terminal without UTF-8, or a file name that is none
+        text = json.dumps(value, indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def _cell(value: Any) -> str:
@@ -64,4 +69,5 @@ def _cell(value: Any) -> str:
 def _escape(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    encoding = results.encoding  # what it cannot show, such as a file name that is no UTF-8, is shown as an escape
+    return escape(text.encode(encoding, "backslashreplace").decode(encoding))
