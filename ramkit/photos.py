@@ -5,6 +5,7 @@ A photo is named by a reference: a path, or `shard.tar::member.jpg` for one insi
 
 import io
 import os
+import re
 import tarfile
 import threading
 import warnings
@@ -125,7 +126,7 @@ def _photos_of(source: str) -> Sequence[str]:
         if not inside:
             raise InputError(f"{path}: no photo in this folder.", cure=f"Known endings: {' '.join(sorted(SUFFIXES))}")
         return inside
-    if path.suffix == ".tar":
+    if path.suffix.lower() == ".tar":
         members = [f"{path}{MEMBER}{name}" for name in shard_index(str(path)) if _is_photo(Path(name))]
         if not members:
             raise InputError(f"{path}: no photo in this shard.", cure="Name a webdataset shard with photos.")
@@ -140,8 +141,8 @@ def _is_photo(inside: Path) -> bool:
 
 def _shard_and_member(reference: str) -> tuple[str, str] | None:
     """A reference into a shard, taken apart; None for a plain path, which may have `::` in it too."""
-    shard, separator, member = reference.partition(f".tar{MEMBER}")
-    return (f"{shard}.tar", member) if separator else None
+    match = re.fullmatch(rf"(.*?\.tar){MEMBER}(.*)", reference, re.IGNORECASE | re.DOTALL)
+    return (match[1], match[2]) if match else None
 
 
 @lru_cache(maxsize=256)

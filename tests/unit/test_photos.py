@@ -446,6 +446,13 @@ def test_a_member_of_a_shard_is_read(shard: Callable[..., str], put: Callable[[s
     assert list(shard_index(path)) == ["0001.txt", "0001.png", "deep/né.png"]
 
 
+@pytest.mark.parametrize("name", ["a::b/shard.tar", "SHARD.TAR", "line\nend.tar"])
+def test_a_shard_may_have_an_odd_name_and_so_may_its_members(shard: Callable[..., str], name: str) -> None:
+    path = shard({"x::y.tar::z.png": PNG}, name)
+    assert find_photos([path]) == [f"{path}::x::y.tar::z.png"]
+    assert read_photo(f"{path}::x::y.tar::z.png").size == (40, 30)
+
+
 @pytest.mark.parametrize(
     ("member", "message"),
     [
