@@ -29,8 +29,10 @@ _UNNEEDED = ("ner", "attribute_ruler", "lemmatizer", "senter")
 BATCH = 500  # captions a batch: larger ones gain nothing, smaller ones lose a fifth of the pace
 
 _NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS"})
+_MODIFIERS = ("compound", "nmod", "amod")
 _ADJECTIVES = frozenset({"JJ", "JJR", "JJS"})
 _VERBS = frozenset({"VB", "VBD", "VBG", "VBN", "VBP", "VBZ"})
+_NOWHERE = -1  # stands for the head of tokens that belong to no unit
 _LONGEST = 5  # words of the longest fixed compound
 
 
@@ -147,6 +149,7 @@ def lemmatizer_of(nlp: "Language") -> Lemmatizer:
     return Lemmatizer(
         nouns=frozenset(index.get("noun", ())),
         verbs=frozenset(index.get("verb", ())),
+        adjectives=frozenset(index.get("adj", ())),
         irregular_nouns={form: lemmas[0] for form, lemmas in irregular.get("noun", {}).items() if lemmas},
         irregular_verbs={form: lemmas[0] for form, lemmas in irregular.get("verb", {}).items() if lemmas},
     )
@@ -180,6 +183,7 @@ class _Extraction:
         self.dropped: list[Mention] = []
         self.units: dict[int, _Unit] = {}  # head token → unit
         self.inside: dict[int, int] = {}  # token → head of the unit that it is part of
+        self.fixed: set[int] = set()  # heads of fixed compounds
         self.actions: dict[int, str] = {}  # verb token → lemma
         self.negated = self._find_negated()
 
@@ -194,16 +198,43 @@ class _Extraction:
         return Parsed(mentions, tuple(self._find_relations()), tuple(self.dropped))
 
     def _mend_tags(self) -> None:
-        """Verb forms that the small model takes for nouns: "a man skiing", "child playing tennis"."""
-        tree = self.tree
-        for index, tag in enumerate(tree.tags):
-            word = tree.lower[index]
-            if tag in _NOUNS and word.endswith("ing") and word in lexicon.VERB_FORMS:
-                counted = index > 0 and tree.lower[index - 1] in ("a", "an", "the", "of")
-                if not (counted and index + 1 < len(tree.words) and tree.lower[index + 1] == "of"):
-                    tree.tags[index] = "VBG"
+        """Undo the slips that the small model makes in captions, word class by word class."""
+        tags = self.tree.tags
+        finite = any(tag in ("VBZ", "VBP", "VBD") for tag in tags)
+        for index, tag in enumerate(tags):
+            word = self.tree.lower[index]
+            if tag in ("NN", "NNS", "NNP"):
+                tags[index] = self._mended_noun(index, tag, word, finite)
             elif tag in _VERBS and word in lexicon.NEVER_VERBS:
-                tree.tags[index] = "NN"
+                tags[index] = "NNS" if word.endswith("s") else "NN"
+            elif tag == "JJ" and self._is_noun_after_all(word):
+                tags[index] = "NN"
+
+    def _mended_noun(self, index: int, tag: str, word: str, finite: bool) -> str:
+        """ "a man skiing", "child playing tennis", "a hydrant hiding", "a cyclist rides past", "a tattooed man"."""
+        tags, lower = self.tree.tags, self.tree.lower
+        before = tags[index - 1] if index else ""
+        after = tags[index + 1] if index + 1 < len(tags) else ""
+        if word.endswith("ing") and word not in lexicon.ING_NOUNS:
+            a_serving_of = before == "DT" and index + 1 < len(tags) and lower[index + 1] == "of"
+            if (word in lexicon.VERB_FORMS and not a_serving_of) or (
+                before in _NOUNS and self.lemmas.verb(word) in self.lemmas.verbs
+            ):
+                return "VBG"
+            if after in _NOUNS and before in ("DT", "PRP$", "JJ", "IN") and self.lemmas.verb(word) in self.lemmas.verbs:
+                return "VBG"
+        if word in lexicon.FINITE_VERBS and before in _NOUNS and not finite and after not in ("", "CC", ",", "."):
+            return "VBZ"
+        if after not in (*_NOUNS, *_ADJECTIVES, "VBN") or word in self.lemmas.nouns or word in lexicon.KNOWN_NAMES:
+            return tag
+        participle = word.endswith("ed") and self.lemmas.verb(word) in self.lemmas.verbs
+        return "JJ" if participle or word in self.lemmas.adjectives else tag
+
+    def _is_noun_after_all(self, word: str) -> bool:
+        if word in lexicon.NEVER_ADJECTIVES:
+            return True
+        known = word in self.lemmas.adjectives or word in lexicon.COLOURS or word in lexicon.EMPTY_ADJECTIVES
+        return not known and word in self.lemmas.nouns and word not in lexicon.MATERIALS
 
     # negation: everything under "no X", "without X" and a negated verb's object is not in the photo
 
@@ -212,29 +243,34 @@ class _Extraction:
         found: set[int] = set()
         for index, word in enumerate(tree.lower):
             if word == "no" and tree.heads[index] != index:
-                found.update(self._phrase(tree.heads[index]))
+                found |= self._nouns_under(tree.heads[index])
             elif word in ("without", "minus", "lacking"):
                 for child in tree.children[index]:
-                    found.update(self._phrase(child))
+                    found |= self._nouns_under(child)
             elif tree.deps[index] == "neg":
-                verb = tree.heads[index]
-                if tree.tags[verb] in _VERBS and tree.lower[verb] not in ("is", "are", "was", "were", "'s", "'re"):
-                    found.add(verb)
-                    for child in tree.children[verb]:
-                        if tree.deps[child] == "dobj":
-                            found.update(self._phrase(child))
-                elif tree.tags[verb] in _NOUNS:
-                    found.update(self._phrase(verb))
-                else:
-                    found.update(child for child in tree.children[verb] if tree.deps[child] == "acomp")
+                found |= self._negated_by_verb(tree.heads[index])
         return found
 
-    def _phrase(self, head: int) -> set[int]:
-        """The noun phrase under a head: modifiers and conjuncts, no further prepositions or clauses."""
-        found = {head}
-        for child in self.tree.children[head]:
-            if self.tree.deps[child] in ("compound", "amod", "nmod", "conj", "nummod", "det"):
-                found.update(self._phrase(child))
+    def _negated_by_verb(self, verb: int) -> set[int]:
+        """What "not" takes back: "is not wearing a helmet" the wearing and the helmet, "is not wet" the wetness."""
+        tree = self.tree
+        if tree.tags[verb] in _NOUNS:
+            return self._nouns_under(verb)
+        if tree.tags[verb] not in _VERBS or tree.lower[verb] in ("is", "are", "was", "were", "'s", "'re"):
+            return {child for child in tree.children[verb] if tree.deps[child] == "acomp"}
+        objects = (child for child in tree.children[verb] if tree.deps[child] == "dobj")
+        return {verb}.union(*(self._nouns_under(child) for child in objects))
+
+    def _nouns_under(self, head: int) -> set[int]:
+        """The noun phrase under a head, with its modifiers and conjuncts; a conjunct with its own "a" stands apart."""
+        tree = self.tree
+        found = set() if tree.tags[head] in _VERBS else {head}
+        for child in tree.children[head]:
+            own = tree.deps[child] == "conj" and any(
+                tree.lower[word] in ("a", "an", "the") for word in tree.children[child]
+            )
+            if tree.deps[child] in ("compound", "amod", "nmod", "conj", "nummod", "det") and not own:
+                found |= self._nouns_under(child)
         return found
 
     # units: the names of things
@@ -245,12 +281,19 @@ class _Extraction:
         lemma = [self.lemmas.noun(word) for word in tree.lower]
         index = 0
         while index < len(lemma):
+            pair = " ".join(tree.lower[index : index + 2])
+            if pair in lexicon.FIXED_ATTRIBUTES:
+                self._mention("attribute", pair, "fixed attribute", index)
+                self.inside.update({index: _NOWHERE, index + 1: _NOWHERE})
+                index += 2
+                continue
             size = next(
                 (n for n in range(min(_LONGEST, len(lemma) - index), 1, -1) if self._is_fixed(lemma, index, n)), 0
             )
             if size:
                 head = index + size - 1
                 name = " ".join([*tree.lower[index:head], lemma[head]])
+                self.fixed.add(head)
                 self._add_unit(_Unit(index, head, lexicon.PLURAL_ONLY.get(name, name), "fixed compound"))
             index += size or 1
 
@@ -266,11 +309,11 @@ class _Extraction:
         for index, tag in enumerate(tree.tags):
             if index in self.inside or not self._is_noun(index, tag):
                 continue
-            if tree.deps[index] in ("compound", "nmod") and self._joins_next(index):
+            if self._joins_next(index):
                 continue  # part of the unit that a later noun heads
             first = index
             while first > 0 and self._joins_before(first - 1, index):
-                first -= 1
+                first = self._first_of(first - 1)
             self._add_unit(_Unit(first, index, "", "noun" if first == index else "compound"))
 
     def _is_noun(self, index: int, tag: str) -> bool:
@@ -280,22 +323,32 @@ class _Extraction:
         return False
 
     def _joins_next(self, index: int) -> bool:
-        following = index + 1
-        return following < len(self.tree.words) and self.tree.tags[following] in _NOUNS
+        """Whether a later noun will take this one into its name."""
+        after = index + 1
+        if after >= len(self.tree.words) or self.tree.tags[after] not in _NOUNS or self.inside.get(after) == _NOWHERE:
+            return False
+        return self._joins_before(index, after) or (after not in self.inside and self._is_material(index))
+
+    def _is_material(self, index: int) -> bool:
+        word = self.tree.lower[index]
+        return self.tree.deps[index] in _MODIFIERS and (word in lexicon.MATERIALS or word in lexicon.NOUN_ATTRIBUTES)
+
+    def _first_of(self, index: int) -> int:
+        head = self.inside.get(index)
+        return self.units[head].first if head in self.units else index
 
     def _joins_before(self, index: int, head: int) -> bool:
         """Whether the token stands directly before the head's unit as a noun of the same name."""
         tree = self.tree
-        if index in self.inside and self.inside[index] != index:
+        if self.inside.get(index, index) != index or tree.tags[index] not in _NOUNS:
             return False
-        if tree.tags[index] not in _NOUNS or tree.deps[index] not in ("compound", "nmod", "amod", "poss"):
-            return False
-        if tree.deps[index] == "poss" and tree.lower[index + 1] == "'s":
+        if tree.deps[index] not in (*_MODIFIERS, "poss") or tree.lower[index + 1] == "'s":
             return False
         word = tree.lower[index]
-        if word in lexicon.MATERIALS or word in lexicon.COLOURS or word in lexicon.NUMBERS:
+        apart = (lexicon.MATERIALS, lexicon.COLOURS, lexicon.NUMBERS, lexicon.PEOPLE, lexicon.NOUN_ATTRIBUTES)
+        if index not in self.fixed and any(word in words for words in apart):
             return False
-        return tree.heads[index] <= head and tree.heads[index] > index
+        return index < tree.heads[index] <= head or (tree.heads[index] > index and tree.tags[index + 1] in _NOUNS)
 
     def _add_unit(self, unit: _Unit) -> None:
         self.units[unit.head] = unit
@@ -325,10 +378,18 @@ class _Extraction:
         words = [
             tree.lower[index]
             for index in range(unit.first, unit.head)
-            if not self._is_proper_name(index) and tree.lower[index].isalpha()
+            if not self._is_proper_name(index) and tree.lower[index].isalpha() and not self._adds_nothing(index)
         ]
         head = tree.lower[unit.head]
+        if words and self.lemmas.noun(head) in lexicon.WEAK_HEADS:
+            return " ".join([*words[:-1], self.lemmas.noun(words[-1])])
+        if words and words[-1] == head:  # "a person person"
+            words.pop()
         return " ".join([*words, self._noun_lemma(unit, head, bool(words))])
+
+    def _adds_nothing(self, index: int) -> bool:
+        word = self.tree.lower[index]
+        return word in lexicon.PREFIXES or word in ("type", "style", "kind", "sort", "bunch", "group", "couple", "pair")
 
     def _noun_lemma(self, unit: _Unit, head: str, in_compound: bool) -> str:
         if head == "glasses":
@@ -348,10 +409,17 @@ class _Extraction:
             return "no word"
         if unit.rule == "fixed compound":
             return ""
+        if unit.tag in lexicon.PLACES or unit.tag in lexicon.PLACE_NAMES:
+            return "proper name"
         if last in lexicon.NUMBERS:
             return "number"
         if unit.tag == "display" and self.tree.lower[self.tree.heads[head]] in ("on", "for"):
             return "abstract"
+        if last in lexicon.ALWAYS_ACTIONS:
+            self._mention("action", lexicon.NOMINAL_ACTIONS[last], "nominal action", head)
+            return "nominal action"
+        if self._is_nominal_action(head, last):
+            return "nominal action"
         if self._is_medium(head, last):
             return "medium"
         if last in lexicon.QUANTITIES and self._of_what(head):
@@ -362,8 +430,6 @@ class _Extraction:
             return "abstract"
         if self._is_proper_name(head):
             return "proper name"
-        if self._is_nominal_action(head, last):
-            return "nominal action"
         return ""
 
     def _is_medium(self, head: int, last: str) -> bool:
@@ -404,7 +470,7 @@ class _Extraction:
         if tree.tags[verb] not in _VERBS or self.lemmas.verb(tree.lower[verb]) not in lexicon.LIGHT_VERBS:
             return False
         self._mention("action", lexicon.NOMINAL_ACTIONS[last], "nominal action", head)
-        return last not in lexicon.ALSO_THINGS
+        return last not in lexicon.ALSO_THINGS or bool(self._of_what(head))
 
     # actions
 
@@ -415,14 +481,14 @@ class _Extraction:
                 continue
             if tree.deps[index] in ("aux", "auxpass"):
                 continue
-            if tree.deps[index] == "amod" and tag in ("VBN", "VBD"):
+            if self._stands_before_its_noun(index) or self._is_state(index, tree.lower[index]):
                 continue  # an attribute
             self._find_action(index)
 
     def _find_action(self, index: int) -> None:
         tree = self.tree
         lemma = self._verb_lemma(index)
-        rule = "passive" if tree.tags[index] == "VBN" else "modifying verb" if tree.deps[index] == "amod" else "verb"
+        rule = "passive" if tree.tags[index] == "VBN" else "verb"
         if index in self.negated:
             self.dropped.append(Mention("action", lemma, "negated", index))
         elif lemma in lexicon.EMPTY_VERBS or len(lemma) < 2:
@@ -432,6 +498,18 @@ class _Extraction:
         else:
             self.actions[index] = lemma
             self._mention("action", lemma, rule, index)
+
+    def _stands_before_its_noun(self, index: int) -> bool:
+        """ "a parked car", "the burning building": a participle that is an attribute."""
+        tree = self.tree
+        if tree.tags[index] not in ("VBN", "VBD", "VBG") or tree.heads[index] <= index:
+            return False
+        if index and tree.tags[index] == "VBG" and tree.tags[index - 1] in _NOUNS:
+            return False  # "a tent selling coats"
+        if tree.deps[index] == "amod":
+            return True
+        after = index + 1
+        return tree.deps[index] in _MODIFIERS and after < len(tree.tags) and tree.tags[after] in _NOUNS
 
     def _verb_lemma(self, index: int) -> str:
         tree = self.tree
@@ -453,10 +531,21 @@ class _Extraction:
             word = tree.lower[index]
             if tag in _ADJECTIVES or word in lexicon.COLOURS:
                 self._find_attribute(index, word)
-            elif tag in ("VBN", "VBD") and (tree.deps[index] == "amod" or word in lexicon.STATIVE_ATTRIBUTES):
+            elif tag in _VERBS and (self._stands_before_its_noun(index) or self._is_state(index, word)):
                 self._find_participle(index, word)
-            elif tag in _NOUNS and word in lexicon.MATERIALS:
+            elif word in lexicon.ADVERB_SCENES and tree.deps[index] != "prep" and not tree.children[index]:
+                self._mention("scene", lexicon.ADVERB_SCENES[word], "adverb", index)
+            elif word == "pretty" and tree.tags[index - 1] in ("DT", "PRP$"):
+                self._mention("attribute", word, "adjective", index)  # "a pretty young woman"
+            elif tag in _NOUNS and (word in lexicon.MATERIALS or word in lexicon.NOUN_ATTRIBUTES):
                 self._mention("attribute", _base_adjective(word), "material", index)
+
+    def _is_state(self, index: int, word: str) -> bool:
+        """ "covered in snow", "is decorated": a state, unless something is "being covered"."""
+        tree = self.tree
+        if tree.tags[index] not in ("VBN", "VBD") or word not in lexicon.STATIVE_ATTRIBUTES:
+            return False
+        return not any(tree.lower[child] in ("being", "getting") for child in tree.children[index])
 
     def _find_attribute(self, index: int, word: str) -> None:
         if word in lexicon.EMPTY_ADJECTIVES or word in lexicon.NUMBERS or not word.isalpha() or len(word) < 3:
@@ -468,7 +557,8 @@ class _Extraction:
 
     def _find_participle(self, index: int, word: str) -> None:
         tree = self.tree
-        if self.lemmas.verb(word) in lexicon.EMPTY_VERBS and word not in lexicon.STATIVE_ATTRIBUTES:
+        empty = word in lexicon.EMPTY_ADJECTIVES or self.lemmas.verb(word) in lexicon.EMPTY_VERBS
+        if empty and word not in lexicon.STATIVE_ATTRIBUTES:
             return
         before = index - 1
         if tree.deps[index] == "amod" and before >= 0 and tree.tags[before] in _NOUNS and tree.heads[before] == index:

@@ -84,10 +84,11 @@ _IRREGULAR_VERBS = {
 
 @dataclass(frozen=True)
 class Lemmatizer:
-    """Lemmas by part of speech. `nouns`, `verbs`: words known to exist; `irregular_*`: form → lemma."""
+    """Lemmas by part of speech. `nouns`, `verbs`, `adjectives`: words known to exist; `irregular_*`: form → lemma."""
 
     nouns: Set[str] = frozenset()
     verbs: Set[str] = frozenset()
+    adjectives: Set[str] = frozenset()
     irregular_nouns: Mapping[str, str] = field(default_factory=dict)
     irregular_verbs: Mapping[str, str] = field(default_factory=dict)
     _nouns_seen: dict[str, str] = field(default_factory=dict, repr=False, compare=False)

@@ -45,9 +45,9 @@ ABSTRACT = words("""
     speed look life love view scene picture photo photograph image shot closeup close-up snapshot pic sense addition
     condition quality level rest preparation anticipation attention opportunity chance conversation pose play
     theme topic fashion favor kinds sides duty support position work job business practice fly stance
-    total century year month week hour minute second today tomorrow yesterday era age date past future
+    total century year name month week hour minute second today tomorrow yesterday era age date past future
     copy stock vector file jpg jpeg png img dsc hd wallpaper free download clipart background backgrounds
-    air game match sport event show formation someone's standing home land
+    air game match sport event show someone's standing land posture cold copy
     price sale discount offer review edition collection shipping size pack brand quality
 """) - words("case practice business")
 
@@ -58,7 +58,8 @@ EMPTY_ADJECTIVES = words("""
     certain main nearby upper lower opposite entire whole very double triple semi multi pre least less enough only
     sure due like unlike half up down over off out away alone interested aware likely else apart respective overall
     additional extra separate possible similar individual particular usual specific total general typical upside
-    consecutive successive another each every both all some any dozen hundred capable busy-looking early late
+    consecutive successive another each every both all some any dozen hundred capable busy-looking color colour
+    early late
     worth good great best better new-look big-name oncoming underway downhill uphill inside outside near past
     assorted diverse varied diffrent differnt dual previous following present former latter recent current actual
     haired fashioned shaped sized looking made
@@ -353,16 +354,7 @@ FIXED_COMPOUNDS = lines("""
     acoustic guitar
     musical instrument
     medical equipment
-    military plane
-    military jet
-    military aircraft
-    military uniform
-    military truck
-    military vehicle
-    military base
     military man
-    military officer
-    military personnel
     public transportation
     public transit
     public restroom
@@ -384,6 +376,20 @@ FIXED_COMPOUNDS = lines("""
     little league
     major league
     big ben
+    golden gate bridge
+    eiffel tower
+    statue of liberty
+    times square
+    empire state building
+    space needle
+    london eye
+    tower bridge
+    brooklyn bridge
+    taj mahal
+    lecture hall
+    running shoe
+    family portrait
+    whipped cream
     half pipe
     t shirt
     t-shirt
@@ -814,7 +820,7 @@ SCENES = words("""
     bar pub diner bakery store shop supermarket market mall hotel hospital school classroom library museum church
     cathedral temple theater theatre stadium arena gym airport station terminal harbor harbour marina port beach coast
     shore shoreline coastline seashore ocean sea lake river pond stream creek bay waterfall swamp marsh island forest
-    wood woods jungle rainforest desert mountain mountainside hill hillside valley canyon cliff field meadow pasture
+    woods jungle rainforest desert mountain mountainside hill hillside valley canyon cliff field meadow pasture
     grassland savanna savannah prairie plain farm farmland ranch orchard vineyard garden park playground zoo aquarium
     campsite campground yard backyard courtyard lawn patio porch balcony street road highway freeway avenue boulevard
     alley alleyway lane intersection crosswalk sidewalk roadway crossroad crossroads downtown city town village suburb
@@ -824,7 +830,7 @@ SCENES = words("""
     airfield dock pier boardwalk wharf plaza square parade wedding party festival carnival circus concert
     race tournament picnic kitchenette den dining-room living-room nursery laundry closet barn stable corral
     warehouse factory workshop studio gallery classroom auditorium stage bus-stop driveway trail path pathway
-    campus promenade riverbank riverside seaside lakeside waterfront wetland
+    home waterway campus promenade riverbank riverside seaside lakeside waterfront wetland
     enclosure resort salon casino nightclub pharmacy deli pizzeria
 """) | lines("""
     living room
@@ -886,6 +892,114 @@ NOT_SCENES = lines("""
     wii game
 """)
 
+# Last words that add nothing to the words before them: "beach area" is beach, "park setting" is park.
+WEAK_HEADS = words("""
+    area setting scene background backdrop environment level edge surface section item theme image photo picture
+    photograph view interior exterior type style kind sort side
+""")
+# First words that belong to no name: "adult elephant", "emo girl" are an attribute and an object.
+NOUN_ATTRIBUTES = words("adult emo teen teenage infant juvenile senior punk goth hipster male female")
+# People before another noun stand for themselves: "woman tennis player", "man surfer".
+PEOPLE = words("man men woman women boy boys girl girls lady ladies guy guys kid kids child")
+# Parts of words that hyphens leave over.
+PREFIXES = words("anti non multi semi mid pre ex bi tri ultra super mini over under self co inter")
+# Attributes of two words; the first noun is no object of its own.
+FIXED_ATTRIBUTES = lines("""
+    stainless steel
+    polka dot
+    wrought iron
+    high rise
+    old fashioned
+    upside down
+    half eaten
+    full size
+    life size
+""")
+# Nouns on -ing that are things; any other that follows a noun is a verb ("fire hydrant hiding").
+ING_NOUNS = words("""
+    building painting railing ceiling wedding clothing topping crossing parking landing opening drawing lighting
+    evening morning string ring king thing wing swing spring sibling duckling pudding dressing icing frosting filling
+    earring siding awning sting scaffolding bedding flooring seating marking writing carving offering wiring tubing
+    fencing being lightning nothing something anything everything shading coloring engraving covering padding lining
+    stuffing seasoning piping molding moulding paneling roofing rigging decking plumbing backing inning outing
+    fishing-rod meeting gathering greeting setting feeling stocking stockings herring wing-wing training advertising
+    housing bearing binding blessing boarding briefing coating counting engineering farming heading hearing holding
+    listing living manufacturing-plant mining packaging packing planning printing processing programming rating
+    recycling recording rendering reading-room sewing shipping shipping spelling staffing tasting trading wrapping
+    topping sling viking starling gosling sapling dumpling seedling sterling darling
+""")
+# Finite verbs the tagger takes for plural nouns where a caption has no other verb.
+FINITE_VERBS = words("""
+    rides walks runs jumps flies plays swings looks waits drives surfs skis travels poses smiles rests passes hits
+    swims lies lays sleeps talks pulls eats watches throws catches skateboards snowboards grazes sits holds wears
+    carries leans hangs reads speeds crosses perches serves cuts
+""")
+# Adverbs that say where the photo was taken → scene.
+ADVERB_SCENES = {"outside": "outdoors", "outdoors": "outdoors", "indoors": "indoors", "downtown": "downtown"}
+
+# Countries, states, cities: names even where a title's capitals are lost.
+PLACES = words("""
+    africa alabama alaska algeria amsterdam argentina arizona arkansas asia athens atlanta australia austria bahamas
+    bali bangkok bangladesh barcelona beijing belgium berlin bolivia boston botswana brazil brisbane britain brooklyn
+    brussels budapest bulgaria california cambodia canada cardiff chicago chile china colombia colorado connecticut
+    copenhagen cornwall croatia cuba cyprus czechia dallas delaware delhi denmark denver detroit devon dubai dublin
+    ecuador edinburgh egypt england estonia ethiopia europe fiji finland florence florida france france geneva
+    georgia-usa germany glasgow greece greenland guatemala hamburg-germany hanoi havana hawaii helsinki hokkaido
+    honduras honolulu houston hungary iceland idaho illinois india indiana indonesia iowa iran iraq ireland israel
+    istanbul italy jakarta jamaica japan jerusalem jordan-river kansas kathmandu kent kentucky kenya kiev korea kyoto
+    lancashire laos latvia lebanon lima lisbon lithuania liverpool london louisiana luxembourg lyon madagascar madrid
+    maine-usa malaysia maldives malta manchester manhattan manila marrakech maryland massachusetts melbourne mexico
+    miami michigan milan minneapolis minnesota mississippi missouri monaco mongolia montana montreal morocco moscow
+    mozambique mumbai munich myanmar namibia naples nashville nebraska nepal netherlands nevada newcastle nigeria
+    norfolk norway ohio oklahoma oklahoma ontario oregon orlando osaka oslo ottawa pakistan panama paris patagonia
+    pennsylvania peru perth philadelphia philippines phoenix-arizona pittsburgh poland portland portugal prague quebec
+    queensland romania rome russia rwanda salzburg santorini sardinia scotland seattle seoul serbia shanghai siberia
+    sicily singapore slovakia slovenia spain stockholm sumatra surrey sussex sweden switzerland sydney taiwan tanzania
+    tasmania tennessee texas thailand tibet tokyo toronto tunisia tuscany uganda ukraine uk usa utah vancouver venice
+    venezuela vermont vienna vietnam virginia wales warsaw washington wisconsin wyoming yorkshire zambia zanzibar
+    zimbabwe zurich
+""")
+PLACE_NAMES = lines("""
+    san francisco
+    san diego
+    san jose
+    san antonio
+    los angeles
+    las vegas
+    new york
+    new york city
+    new jersey
+    new mexico
+    new orleans
+    new zealand
+    new england
+    new delhi
+    hong kong
+    south africa
+    south korea
+    sri lanka
+    costa rica
+    puerto rico
+    saudi arabia
+    united states
+    united kingdom
+    north carolina
+    south carolina
+    north dakota
+    south dakota
+    rio de janeiro
+    buenos aires
+    kuala lumpur
+    tel aviv
+    cape town
+    salt lake city
+    st louis
+    st petersburg
+    abu dhabi
+    mexico city
+    quebec city
+""")
+
 # Sports and games: the noun is an activity, also after play / game of / match of.
 SPORTS = words("""
     tennis baseball soccer basketball football volleyball cricket golf hockey polo rugby badminton lacrosse croquet
@@ -923,19 +1037,21 @@ NOMINAL_ACTIONS: dict[str, str] = {
     "pic": "photograph",
 }  # fmt: skip
 LIGHT_VERBS = words("take have do give make get perform execute attempt go try pull throw enjoy")
+# Always an action, whatever the verb.
+ALWAYS_ACTIONS = words("trick stunt handstand wheelie nap haircut ollie")
 # Their nouns that are things as well: kept as objects beside the action ("rides a wave", "eats a meal").
 ALSO_THINGS = words("meal snack lunch dinner breakfast wave drink slide bath shower pitch")
 
 # Verbs that show nothing: no action.
 EMPTY_VERBS = words("""
-    be have do get see show appear seem include contain feature depict fill cover make let become remain keep consist
+    be have do get see show appear seem include contain feature depict fill make let become remain keep consist
     want need like love know think believe mean try start begin continue stop-by allow enable cause belong happen
-    involve say tell ask find situate locate position place surround top line base name call title entitle use-to
+    involve say tell ask find situate locate position place top line base name call title entitle use-to
     design style fashion shape size color colour begin stay look-like resemble represent portray consider
     plan decide intend prepare-to attempt appear exist provide attach compose accompany shall will would can could may
     might must should cannot dress clothe wait-for add own possess prefer hope wish expect suppose seem
     tend end visit match come engage go set put give take pertain own belong feature relate pass-by side top-off
-    arrange date state inspire suggest present involve compare concern
+    arrange date state inspire suggest present involve compare concern enjoy
 """) - words("visit wait-for")
 # ... but these say something as a participle before a noun or a predicate: attribute "covered", "filled".
 STATIVE_ATTRIBUTES = words("""
@@ -1036,10 +1152,14 @@ VERB_FORMS: dict[str, str] = {
     "travelling": "travel", "traveling": "travel", "carrying": "carry", "soaring": "soar", "skydiving": "skydive",
 }  # fmt: skip
 
+# Nouns the tagger takes for adjectives although dictionaries know the adjective.
+NEVER_ADJECTIVES = words("locomotive kite tub hydrant goose geese")
+
 # Nouns the tagger takes for verbs.
 NEVER_VERBS = words("""
     skateboard surfboard snowboard umbrella frisbee broccoli giraffe zebra elephant laptop toilet refrigerator racquet
-    racket couch desk bench vase kite kitchen bathroom sandwich pizza donut doughnut bicycle motorcycle
+    racket couch desk bench vase tie ties waters scaffolding vest kite kitchen bathroom sandwich pizza donut
+    doughnut bicycle motorcycle
 """)
 
 # Slips of writing in captions: word → what was meant. Only where the wrong word is no word or never a visible thing.
