@@ -3,12 +3,16 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ramkit import __version__, console
-from ramkit.errors import RamkitError
+from ramkit.errors import InputError, RamkitError
+
+if TYPE_CHECKING:
+    from ramkit.stages.parse_tags import Explanation
+    from ramkit.text.cost import Plan
 
 app = typer.Typer(
     name="ramkit",
@@ -70,9 +74,12 @@ def _options(
 @app.command("parse-tags")
 def parse_tags(
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="SOURCE...", help="Captions: .tar shards, .jsonl, .csv, .tsv, .parquet, - or a hub id."),
-    ],
+    ] = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="SENTENCE", help="Show how one sentence is parsed, and stop.")
+    ] = None,
     artifacts: ArtifactsOption = ARTIFACTS,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options.")] = None,
     image_field: Annotated[str | None, typer.Option(help="Column or key of the photo.")] = None,
@@ -80,6 +87,9 @@ def parse_tags(
     split: Annotated[str | None, typer.Option(help="Split of a hub dataset.")] = None,
     min_count: Annotated[int | None, typer.Option(min=1, help="Photos a tag must occur in.")] = None,
     max_tags: Annotated[int | None, typer.Option(min=1, help="Tags kept at most, the most frequent first.")] = None,
+    vocabulary: Annotated[
+        str | None, typer.Option(help="Use only these tags: a vocabulary.jsonl, a list of names, or a version (v3).")
+    ] = None,
     spacy_model: Annotated[str | None, typer.Option(help="spaCy pipeline; default: the best one installed.")] = None,
     processes: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one for every core.")] = 0,
     as_json: JsonOption = False,
@@ -96,51 +106,142 @@ def parse_tags(
         split=split,
         min_count=min_count,
         max_tags=max_tags,
+        vocabulary=vocabulary,
         spacy_model=spacy_model,
     )
-    vocabulary, triplets = stage.parse_tags(
-        sources=sources, artifacts=artifacts, settings=settings, processes=processes, track=console.track
+    if explain is not None:
+        _print_explanation(stage.explain(sentence=explain, artifacts=artifacts, settings=settings), as_json)
+        return
+    made, triplets = stage.parse_tags(
+        sources=sources or [], artifacts=artifacts, settings=settings, processes=processes, track=console.track
     )
     statistics = triplets.statistics
     if as_json:
-        console.print_json({"vocabulary": vocabulary.name, "triplets": triplets.name, "statistics": statistics})
+        console.print_json({"vocabulary": made.name, "triplets": triplets.name, "statistics": statistics})
         return
     console.print_table("tags", ["kind", "tags"], list(statistics["tags_by_kind"].items()))
     for example in statistics["bad_examples"]:
         console.say(f"bad row: {example}")
     console.say(
-        f"{vocabulary.name} ({statistics['tags']} tags) and {triplets.name} ({statistics['photos']} photos, "
+        f"{made.name} ({statistics['tags']} tags) and {triplets.name} ({statistics['photos']} photos, "
         f"{statistics['captions']} captions, {statistics['bad_rows']} bad rows) in {statistics['seconds']} s"
     )
+
+
+def _print_explanation(found: "Explanation", as_json: bool) -> None:
+    if as_json:
+        from dataclasses import asdict
+
+        console.print_json(asdict(found))
+        return
+    if found.skipped:
+        console.say(f"not parsed: {found.skipped}")
+        return
+    console.print_table("tokens", ["word", "part of speech", "relation", "head"], found.tokens)
+    for line in found.tree:
+        typer.echo(line)
+    console.print_table("tags", ["tag", "kind", "rule"], [(m.tag, m.kind, m.rule) for m in found.mentions])
+    if found.dropped:
+        console.print_table("dropped", ["word", "kind", "why"], [(m.tag, m.kind, m.rule) for m in found.dropped])
+    if found.relations:
+        rows = [(entry.subject, entry.relation, entry.object) for entry in found.relations]
+        console.print_table("relations", ["subject", "relation", "object"], rows)
 
 
 @app.command()
 def describe(
     artifacts: ArtifactsOption = ARTIFACTS,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings (DescribeConfig).")] = None,
-    vocabulary: Annotated[
-        str | None, typer.Option(help="Vocabulary version, such as v3; the newest if left out.")
-    ] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="Vocabulary version, such as v3; default: the newest.")] = None,
     tags: Annotated[Path | None, typer.Option(help="Describe these tags instead: a text file, one a line.")] = None,
     llm: Annotated[str | None, typer.Option(help="`wordnet`, which works offline, or a model name.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server; its key: $OPENAI_API_KEY.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Own prompts, one a line, {} where the tag goes.")] = None,
+    answers: Annotated[int | None, typer.Option(min=1, help="LLM: answers to each prompt.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="LLM: sampling temperature.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="LLM: most tokens of one answer.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="LLM: requests under way at once.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.1, help="LLM: seconds for one request.")] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="LLM: the Batch API: half the price, within a day.")] = False,
+    price: Annotated[str, typer.Option(help="Dollars for a million tokens: READ,WRITTEN.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print calls, tokens and cost; ask nothing.")] = False,
+    confirm_above: Annotated[float, typer.Option(help="Ask before a run that may cost more dollars.")] = 1.0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before paying.")] = False,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="Stop after so many calls.")] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Publish what there is when answers are missing.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Tell how good the newest descriptions are; describe nothing.")
+    ] = False,
     sentences: Annotated[int | None, typer.Option(min=1, help="WordNet: sentences a tag, the template too.")] = None,
     captions: Annotated[int | None, typer.Option(min=0, help="Add up to so many training captions a tag.")] = None,
     triplets: Annotated[str | None, typer.Option(help="Triplets version to take the captions from.")] = None,
     wordnet: Annotated[Path | None, typer.Option(help="Folder of WordNet's dict files.")] = None,
+    json: JsonOption = False,
 ) -> None:
     """Describe each tag in several sentences: vocabulary → descriptions."""
     from ramkit.config import DescribeConfig, read_config
-    from ramkit.stages.describe import describe as run
+    from ramkit.stages import describe as stage
+    from ramkit.text.prompts import read_prompts
 
-    settings = read_config(config, DescribeConfig, llm=llm, sentences=sentences, captions=captions)
-    made = run(
-        artifacts=artifacts,
-        config=settings,
-        vocabulary=vocabulary,
-        tags=tags,
-        triplets=triplets,
-        wordnet=wordnet,
-        track=console.track,
-    )
+    if report:
+        _print_description_report(stage.report_on(artifacts=artifacts), json)
+        return
+    settings = read_config(
+        config, DescribeConfig, llm=llm, base_url=base_url, prompts=read_prompts(prompts) if prompts else None,
+        answers=answers, temperature=temperature, max_tokens=max_tokens, concurrency=concurrency, timeout=timeout,
+        sentences=sentences, captions=captions,
+    )  # fmt: skip
+    run = stage.Run(
+        price=price, most_calls=max_calls, allow_partial=allow_partial, batch=batch, tell=console.say,
+        approve=lambda plan: yes or _agrees(plan, confirm_above),
+    )  # fmt: skip
+    given: dict[str, Any] = {
+        "artifacts": artifacts, "config": settings, "vocabulary": vocabulary, "tags": tags, "triplets": triplets,
+    }  # fmt: skip
+    if dry_run:
+        plan = stage.plan_describe(**given, run=run)
+        if json:
+            console.print_json(plan.as_dict())
+        else:
+            console.results.print("\n".join(plan.lines()), markup=False)
+        return
+    made = stage.describe(**given, wordnet=wordnet, run=run, track=console.track)
     counts = made.statistics
-    console.say(f"{made.name}: {counts['descriptions']} descriptions of {counts['tags']} tags in {made.path}")
+    console.say(f"{made.name}: {counts['descriptions']:,} descriptions of {counts['tags']:,} tags in {made.path}")
+    if counts.get("missing"):
+        console.say(f"{counts['missing']:,} answers are missing; the same command asks for them again.")
+
+
+def _agrees(plan: "Plan", limit: float) -> bool:
+    """Consent to a cost: asked for where it may be above the limit, or where nobody knows it."""
+    if plan.dollars is not None and plan.dollars <= limit:
+        return True
+    for line in plan.lines():
+        console.say(line)
+    if not sys.stdin.isatty():
+        raise InputError("This costs money and nobody is here to agree.", cure="Look at --dry-run, then add --yes.")
+    return typer.confirm("Go on?", default=False, err=True)
+
+
+def _print_description_report(report: dict[str, Any], json: bool) -> None:
+    if json:
+        console.print_json(report)
+        return
+    asked = report["asked"]
+    accepted = asked.get("acceptance", {})
+    console.print_table(
+        f"{report['artifact']}: {report['descriptions']:,} descriptions of {report['tags']:,} tags",
+        ["prompt", "descriptions", "accepted"],
+        [[prompt, count, accepted.get(prompt, "")] for prompt, count in report["per_prompt"].items()],
+    )
+    names = ("diversity", "near_duplicates", "mean_words", "over_length", "doubtful", "template_only")
+    rows = [[name.replace("_", " "), report[name]] for name in names]
+    rows += [[f"refused: {name}", count] for name, count in asked.get("faults", {}).items()]
+    rows += [[f"mended: {name}", count] for name, count in asked.get("mended", {}).items()]
+    console.print_table("", ["measure", "value"], [[name, f"{value:,}"] for name, value in rows])
+    worst = [[row["tag"], row["diversity"], row["descriptions"]] for row in report["worst_tags"]]
+    console.print_table("Worst tags", ["tag", "diversity", "descriptions"], worst)
+    samples = [[row["tag"], row["prompt"], row["text"]] for row in report["samples"]]
+    console.print_table("Samples", ["tag", "prompt", "text"], samples)

@@ -20,6 +20,7 @@ class ParseTagsConfig:
     split: str = "train"  # of a hub dataset
     min_count: int = 4  # photos a tag must occur in
     max_tags: int = 5000
+    vocabulary: str = ""  # closed vocabulary: a file, or a version such as v3; empty: build one
     implied_tags: bool = True  # a "chocolate cake" is tagged "cake" too
 
 
@@ -29,10 +30,13 @@ class DescribeConfig:
 
     llm: str = "wordnet"  # a model name at an OpenAI-compatible endpoint, or `wordnet`
     base_url: str = ""
+    prompts: tuple[str, ...] = ()  # `{}` where the tag goes; empty: the paper's five
     answers: int = 10  # per prompt; five prompts make the paper's 50 a tag
     temperature: float = 0.99
     max_tokens: int = 77
+    again: int = 20  # refused answers that are asked for again, per tag and prompt
     concurrency: int = 16
+    timeout: float = 60.0  # seconds for one request
     sentences: int = 12  # of WordNet's, a tag, the template among them
     captions: int = 0  # short training captions added to each tag's descriptions
 
@@ -44,6 +48,44 @@ class EmbedConfig:
     text_encoder: str = "mini"  # `mini` (the bundled model's), sentence:FOLDER or open_clip:MODEL/WEIGHTS
     precision: Literal["float32", "float16", "int8"] = "float16"
     max_descriptions: int = 51  # a tag; further ones are left out
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """triplets and embeddings → model. The losses' settings are the published ones."""
+
+    image_encoder: str = "tf_efficientnet_lite2"  # any timm model
+    image_weights: str = "timm"  # `timm` (its hub), a file, package:NAME, or empty for random weights
+    image_size: int = 0  # pixels of both sides; 0 takes the encoder's own
+    freeze_image_encoder: bool = True  # frozen: its features are computed once and kept
+    text_encoder: str = ""  # empty: the one the embeddings were made with
+    query_width: int = 768
+    heads: int = 4
+    hidden: int = 3072
+    layers: int = 2
+    dropout: float = 0.0
+    reweighting: bool = True
+    tag_loss: float = 1.0  # weights of the losses; 0 leaves one out
+    text_loss: float = 1.0
+    teacher_loss: float = 0.0  # the image encoder's own classifier as a teacher of its classes' names
+    tag_focus: float = 7.0  # γ− of the image–tag loss
+    text_focus: float = 4.0  # γ− of the image–text loss
+    tags_per_image: int = 0  # tags asked of each image in a step, its own first; 0 asks the whole vocabulary
+    captions_per_image: int = 0  # captions asked likewise; 0 asks all of the batch
+    epochs: int = 5
+    batch: int = 64
+    learning_rate: float = 1e-4
+    warmup_steps: int = 3000
+    schedule: Literal["exponential", "cosine"] = "exponential"
+    decay: float = 0.9  # a factor an epoch, of the exponential schedule
+    final_learning_rate: float = 5e-7
+    weight_decay: float = 0.05
+    clip_gradient: float = 0.0  # largest norm of the gradient; 0 leaves it as it is
+    precision: Literal["float32", "bfloat16"] = "float32"
+    validation: float = 0.02  # share of the photos kept aside, to set the threshold and report
+    hold_out: tuple[str, ...] = ()  # tags the model must never see: neither as tags nor in captions
+    seed: int = 0
+    checkpoint_steps: int = 200
 
 
 Stage = TypeVar("Stage")

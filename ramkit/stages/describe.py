@@ -5,20 +5,31 @@ index 0) is the template; prompts 1, 2 … are those asked; what was not asked o
 stands under prompt 0 as well and says where it is from.
 """
 
+import asyncio
 import heapq
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ramkit import artifact
-from ramkit.artifact import Artifact
+from ramkit.artifact import Artifact, Draft
 from ramkit.config import DescribeConfig, as_dict
-from ramkit.errors import InputError
+from ramkit.errors import InputError, RamkitError
 from ramkit.files import read_rows, write_rows
 from ramkit.progress import Track, silent
+from ramkit.text.answer_log import AnswerLog, mend, read_log
+from ramkit.text.answer_report import Measures, report
+from ramkit.text.asking import Asking, Ledger, Subject, Terms, plan
+from ramkit.text.cost import Plan, Price, price_of
+from ramkit.text.llm import Client, Endpoint, check_url
+from ramkit.text.prompts import PAPER_PROMPTS, template
 
 DESCRIPTIONS = "descriptions.jsonl"
+_LOG = "answers.jsonl"
+_NOT_IN_ANSWERS = ("base_url", "concurrency", "timeout", "sentences")  # settings that an LLM's answers do not depend on
 _CAPTION_WORDS = range(4, 21)  # shorter ones say nothing, longer ones are about many things
 
 
@@ -32,6 +43,20 @@ class Tag:
     aliases: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Run:
+    """How an LLM run is carried out; nothing here changes what an answer is."""
+
+    price: str = ""  # dollars for a million tokens, "READ,WRITTEN"; empty: from the table
+    most_calls: int | None = None
+    allow_partial: bool = False  # publish what there is when answers are missing
+    batch: bool = False  # through the provider's Batch API
+    first_wait: float = 0.5  # seconds of the first back-off
+    attempts: int = 8
+    approve: Callable[[Plan], bool] = field(default=lambda plan: True)  # False stops before anything is paid
+    tell: Callable[[str], None] = field(default=lambda line: None)
+
+
 def describe(
     *,
     artifacts: Path,
@@ -40,6 +65,7 @@ def describe(
     tags: Path | None = None,
     triplets: str | None = None,
     wordnet: Path | None = None,
+    run: Run | None = None,
     track: Track = silent,
 ) -> Artifact:
     """Describe every tag of a vocabulary, or of a file with one tag a line.
@@ -51,14 +77,55 @@ def describe(
         tags: describe the tags of this file instead of a vocabulary's.
         triplets: which triplets artefact to take captions from, where `config.captions` asks for some.
         wordnet: folder of WordNet's dict files; found by itself when None.
+        run: price, limits and consent of an LLM run.
+
+    Raises:
+        BusyError: another run is asking for the same answers.
+        RamkitError: no consent, or answers are missing and `run.allow_partial` is not set.
     """
+    wanted, inputs, contexts = _given(artifacts, config, vocabulary, tags, triplets)
+    if config.llm == "wordnet":
+        return _by_wordnet(artifacts, config, wanted, inputs, contexts, wordnet, track)
+    return _by_llm(artifacts, config, wanted, inputs, contexts, run or Run(), track)
+
+
+def plan_describe(
+    *,
+    artifacts: Path,
+    config: DescribeConfig,
+    vocabulary: str | None = None,
+    tags: Path | None = None,
+    triplets: str | None = None,
+    run: Run | None = None,
+) -> Plan:
+    """What `describe` would ask for and cost, without asking; answers that are there already are counted off."""
+    if config.llm == "wordnet":
+        raise InputError("WordNet is free: there is nothing to plan.", cure="Leave --dry-run out, or name an --llm.")
+    wanted, inputs, _ = _given(artifacts, config, vocabulary, tags, triplets)
+    with _open_draft(artifacts, config, inputs, wanted) as draft:
+        ledger = _ledger(config, wanted)
+        ledger.read(draft.path / _LOG)
+        for name, rows in _earlier_answers(artifacts, draft.path):
+            for _ in ledger.reusable(rows, name):
+                pass
+        return plan(ledger, _endpoint(config, run or Run()), _price(config, run or Run()))
+
+
+def report_on(*, artifacts: Path, descriptions: str | None = None) -> dict[str, Any]:
+    """Acceptance, diversity, length, worst tags and samples of a descriptions artefact."""
+    found = artifact.find(artifacts, "descriptions", descriptions)
+    return {"artifact": found.name, **report(read_rows(found.file(DESCRIPTIONS)), found.statistics)}
+
+
+def _given(
+    artifacts: Path, config: DescribeConfig, vocabulary: str | None, tags: Path | None, triplets: str | None
+) -> tuple[list[Tag], list[Artifact], dict[str, list[str]]]:
+    """Tags, input artefacts, and captions for each tag."""
     wanted, inputs = _wanted(artifacts, vocabulary, tags)
-    contexts: dict[str, list[str]] = {}
-    if config.captions:
-        source = artifact.find(artifacts, "triplets", triplets)
-        inputs.append(source)
-        contexts = _captions_of(source, {tag.name for tag in wanted}, config.captions)
-    return _by_wordnet(artifacts, config, wanted, inputs, contexts, wordnet, track)
+    if not config.captions:
+        return wanted, inputs, {}
+    source = artifact.find(artifacts, "triplets", triplets)
+    return wanted, [*inputs, source], _captions_of(source, {tag.name for tag in wanted}, config.captions)
 
 
 def _by_wordnet(
@@ -74,15 +141,15 @@ def _by_wordnet(
 
     net = WordNet(folder)
     with artifact.draft(artifacts, "descriptions", inputs=inputs, config=as_dict(config)) as draft:
-        counted = _Counts()
+        measures = Measures()
 
-        def rows() -> Iterator[dict[str, Any]]:
+        def groups() -> Iterator[list[dict[str, Any]]]:
             for tag in track(tags, total=len(tags), what="describing"):
                 texts = net.describe(tag.name, tag.kind, config.sentences, gloss=tag.gloss, aliases=tag.aliases)
-                yield from counted.through(tag.name, _rows(tag.name, texts, net.source, contexts.get(tag.name, ())))
+                yield [*_sentence_rows(tag.name, texts, net.source), *_caption_rows(tag.name, len(texts), contexts)]
 
-        write_rows(draft.path / DESCRIPTIONS, rows())
-        draft.statistics = counted.as_dict()
+        write_rows(draft.path / DESCRIPTIONS, measures.through(groups()))
+        draft.statistics = measures.as_dict()
         draft.notes = {
             "source": net.source,
             "licence": LICENCE,
@@ -91,37 +158,201 @@ def _by_wordnet(
         return draft.publish()
 
 
-def _rows(tag: str, texts: list[str], source: str, captions: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _by_llm(
+    artifacts: Path,
+    config: DescribeConfig,
+    tags: list[Tag],
+    inputs: list[Artifact],
+    contexts: dict[str, list[str]],
+    run: Run,
+    track: Track,
+) -> Artifact:
+    check_url(config.base_url)
+    endpoint, price = _endpoint(config, run), _price(config, run)
+    client = Client(endpoint)  # a missing key is told before anything is done
+    with _open_draft(artifacts, config, inputs, tags) as draft:
+        ledger = _ledger(config, tags)
+        mend(draft.path / _LOG)
+        ledger.read(draft.path / _LOG)
+        if draft.resumed and ledger.there:
+            run.tell(f"going on: {ledger.there:,} of {ledger.wanted:,} answers are there.")
+        stopped_by = asyncio.run(_ask(artifacts, draft, ledger, client, config, run, price, track))
+        missing = ledger.wanted - ledger.there
+        if any(True for _ in ledger.jobs()) and not run.allow_partial:
+            raise stopped_by or RamkitError(
+                f"{missing:,} of {ledger.wanted:,} answers are missing.",
+                cure="Run the same command again to ask for them, or publish what there is with --allow-partial.",
+            )
+        measures = Measures()
+        groups = _answered(draft.path / _LOG, ledger, tags, contexts)
+        write_rows(draft.path / DESCRIPTIONS, measures.through(groups))
+        draft.statistics = {**measures.as_dict(), **_llm_statistics(ledger, price)}
+        draft.notes = _llm_notes(config, endpoint, stopped_by)
+        (draft.path / _LOG).unlink(missing_ok=True)  # last: whatever fails before it loses no answer
+        return draft.publish()
+
+
+async def _ask(
+    artifacts: Path,
+    draft: Draft,
+    ledger: Ledger,
+    client: Client,
+    config: DescribeConfig,
+    run: Run,
+    price: Price | None,
+    track: Track,
+) -> RamkitError | None:
+    """Reuse, get consent, ask; returns what stopped it early."""
+    async with AnswerLog(draft.path / _LOG) as log:
+        for name, rows in _earlier_answers(artifacts, draft.path):
+            for row in ledger.reusable(rows, name):
+                await log.append([row])
+        if ledger.reused:
+            run.tell(f"{ledger.reused:,} answers are taken over from earlier runs.")
+        planned = plan(ledger, client.endpoint, price)
+        if planned.calls and run.most_calls != 0 and not run.approve(planned):
+            raise RamkitError("Nothing was asked.", cure="Say yes, or give --yes, to go on.")
+        asking = Asking(
+            ledger, client, log, config.concurrency, run.most_calls, price=price, track=track, tell=run.tell
+        )
+        if planned.calls:
+            async with client:
+                await asking.run()
+            run.tell(f"asked: {asking.so_far()}.")
+        return asking.stopped_by
+
+
+def _open_draft(
+    artifacts: Path, config: DescribeConfig, inputs: list[Artifact], tags: list[Tag]
+) -> AbstractContextManager[Draft]:
+    """The draft that a run with the same question, answers and tags goes on with, however it is carried out."""
+    import hashlib
+
+    settings = as_dict(config)
+    for name in _NOT_IN_ANSWERS:
+        del settings[name]
+    settings["prompts"] = list(config.prompts or PAPER_PROMPTS)
+    if not any(source.kind == "vocabulary" for source in inputs):
+        settings["tags"] = hashlib.sha256("\n".join(tag.name for tag in tags).encode()).hexdigest()
+    return artifact.draft(artifacts, "descriptions", inputs=inputs, config=settings, resumable=True)
+
+
+def _ledger(config: DescribeConfig, tags: list[Tag]) -> Ledger:
+    terms = Terms(
+        prompts=config.prompts or PAPER_PROMPTS,
+        answers=config.answers,
+        model=config.llm,
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        again=config.again,
+    )
+    return Ledger([Subject(tag.name, tag.kind, tag.gloss) for tag in tags], terms)
+
+
+def _endpoint(config: DescribeConfig, run: Run) -> Endpoint:
+    return Endpoint(
+        config.llm,
+        config.base_url,
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        timeout=config.timeout,
+        attempts=run.attempts,
+        first_wait=run.first_wait,
+    )
+
+
+def _price(config: DescribeConfig, run: Run) -> Price | None:
+    return price_of(config.llm, run.price, local=_endpoint(config, run).is_local, batch=run.batch)
+
+
+def _earlier_answers(artifacts: Path, mine: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """Rows of finished artefacts, the newest first, and of unfinished drafts: paid for is paid for.
+
+    A run that was killed while it published has its answers no longer in its log but in its descriptions.
+    """
+    yield "this run", (row for _, row in read_log(mine / DESCRIPTIONS))
+    for version in reversed(artifact.versions(artifacts, "descriptions")):
+        path = artifacts / "descriptions" / f"v{version}" / DESCRIPTIONS
+        yield f"descriptions:v{version}", (row for _, row in read_log(path))
+    for log in sorted((artifacts / "descriptions").glob(f".*/{_LOG}")):
+        if log.parent != mine:
+            yield "an unfinished run", (row for _, row in read_log(log))
+
+
+def _answered(
+    log: Path, ledger: Ledger, tags: list[Tag], contexts: dict[str, list[str]]
+) -> Iterator[list[dict[str, Any]]]:
+    """Each tag's rows, sorted, read back from the log by their places in it: texts are never all in memory."""
+    prompts, answers = len(ledger.terms.prompts), ledger.terms.answers
+    places = {tag.name: place for place, tag in enumerate(tags)}
+    order = array("Q")  # rank among all rows, then the offset in the log: one number a row
+    for offset, row in read_log(log):
+        found = None if "index" not in row or "asked" in row else ledger.place_of(row)
+        if found is not None and 0 <= row["index"] < answers:
+            rank = (found[0] * (prompts + 1) + found[1]) * answers + row["index"]
+            order.append(rank << 40 | offset)
+    order = array("Q", sorted(order))
+    at = 0
+    with log.open("rb") as stream:
+        for tag in tags:
+            rows = [{"tag": tag.name, "prompt": 0, "index": 0, "text": template(tag.name, tag.kind)}]
+            rows.extend(_caption_rows(tag.name, 1, contexts))
+            last = -1
+            while at < len(order) and (rank := order[at] >> 40) // (answers * (prompts + 1)) == places[tag.name]:
+                if rank != last:
+                    stream.seek(order[at] & (1 << 40) - 1)
+                    rows.append(_public(stream.readline()))
+                at, last = at + 1, rank
+            yield rows
+
+
+def _public(line: bytes) -> dict[str, Any]:
+    import json
+
+    row = json.loads(line)
+    return {name: row[name] for name in ("tag", "prompt", "index", "text", "key", "doubt") if name in row}
+
+
+def _llm_statistics(ledger: Ledger, price: Price | None) -> dict[str, Any]:
+    prompts = range(1, len(ledger.terms.prompts) + 1)
+    refused = ledger.refused_per_prompt
+    kept = {prompt: ledger.kept_of(prompt) for prompt in prompts}
+    judged = {prompt: kept[prompt] + refused[prompt] for prompt in prompts}
+    spent = None if price is None else round(price.of(ledger.prompt_tokens, ledger.answer_tokens), 4)
+    return {
+        "answers": ledger.there,
+        "missing": ledger.wanted - ledger.there,
+        "reused": ledger.reused,
+        "acceptance": {str(prompt): round(kept[prompt] / judged[prompt], 3) for prompt in prompts if judged[prompt]},
+        "faults": dict(ledger.faults.most_common()),
+        "mended": dict(ledger.mended.most_common()),
+        "calls": ledger.asked,
+        "tokens": {"read": ledger.prompt_tokens, "written": ledger.answer_tokens},
+        "dollars": spent,
+    }
+
+
+def _llm_notes(config: DescribeConfig, endpoint: Endpoint, stopped_by: RamkitError | None) -> dict[str, Any]:
+    notes: dict[str, Any] = {
+        "source": config.llm,
+        "endpoint": endpoint.url,
+        "parameters": {"temperature": config.temperature, "max_tokens": config.max_tokens},
+        "method": "asked of a language model; answers judged and trimmed",
+    }
+    if stopped_by is not None:
+        notes["incomplete"] = stopped_by.what
+    return notes
+
+
+def _sentence_rows(tag: str, texts: list[str], source: str) -> Iterator[dict[str, Any]]:
     """Description 0 is the template; each row says where its text is from."""
     for index, text in enumerate(texts):
         yield {"tag": tag, "prompt": 0, "index": index, "text": text, "source": source if index else "template"}
-    for index, text in enumerate(captions, start=len(texts)):
+
+
+def _caption_rows(tag: str, start: int, contexts: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
+    for index, text in enumerate(contexts.get(tag, ()), start=start):
         yield {"tag": tag, "prompt": 0, "index": index, "text": text, "source": "caption"}
-
-
-class _Counts:
-    """Counts rows as they pass."""
-
-    def __init__(self) -> None:
-        self._texts = self._captions = 0
-        self._per_tag: dict[str, int] = {}
-
-    def through(self, tag: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        for row in rows:
-            self._texts += 1
-            self._captions += row["source"] == "caption"
-            self._per_tag[tag] = self._per_tag.get(tag, 0) + 1
-            yield row
-
-    def as_dict(self) -> dict[str, Any]:
-        counts = sorted(self._per_tag.values())
-        return {
-            "tags": len(counts),
-            "descriptions": self._texts,
-            "of_captions": self._captions,
-            "per_tag": {"least": counts[0], "median": counts[len(counts) // 2], "most": counts[-1]},
-            "template_only": sum(count == 1 for count in counts),
-        }
 
 
 def _wanted(artifacts: Path, vocabulary: str | None, tags: Path | None) -> tuple[list[Tag], list[Artifact]]:

@@ -172,3 +172,8 @@ def _starts_with_vowel_sound(text: str) -> bool:
     if len(first) > 1 and first.isupper():  # letters spelled out: an SUV, a TV
         return first[0] in "AEFHILMNORSX"
     return word[:1] in tuple("aeiou") and _SOUNDS_LIKE_CONSONANT.match(word) is None
+
+
+def is_english(prompt: str) -> bool:
+    """Whether a prompt is English, by its small words: lists of English words must not judge answers in another."""
+    return re.search(r"\b(what|the|looks?|how|appearance|concisely|briefly|visual)\b", prompt.lower()) is not None

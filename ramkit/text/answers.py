@@ -1,0 +1,199 @@
+"""Which of an LLM's answers are worth embedding, and what of them.
+
+An answer is mended where it can be (list marks, preambles and an echoed prompt removed, trimmed at a sentence's end,
+shortened to what CLIP reads) and refused where it cannot: empty, a refusal, cut before its first sentence ends, an
+echo and nothing else, a repeat of another answer, or about anything but looks. What is refused is asked for again.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal
+
+Fault = Literal["empty", "refusal", "cut", "echo", "repeat", "too long", "not visual", ""]
+Mend = Literal["trimmed", "list", "echo removed", "preamble removed", "shortened"]
+
+FAULTS: tuple[Fault, ...] = ("empty", "refusal", "cut", "echo", "repeat", "too long", "not visual")
+LONGEST = 4000  # characters looked at; a server gone wild may send megabytes
+_REFUSAL = re.compile(
+    r"\bas an? (\w+ )?(ai|artificial|language model|large language)\b|\bi('m| am) (just )?an? (ai|language model)"
+    r"|\bi('m| am) (really |very |so )?sorry\b|\bi (apologi[sz]e|can(no|')t|am unable|'m unable|do not have|don't have"
+    r"|am not able|won't|will not)\b|\bmy apologies\b|\bcannot (assist|provide|fulfil|help)|\bthere is no such\b"
+    r"|^(sorry|unfortunately)\b|\bi('m| am) not familiar with\b|\bwithout (more|further|additional) (context|info)"
+    r"|\bcould you (please )?(provide|clarify|specify)\b|\bals (ki|sprachmodell)|\ben tant qu'(ia|intelligence)",
+    re.IGNORECASE,
+)
+_PREAMBLE = re.compile(
+    r"^(sure|certainly|of course|absolutely|okay|ok|great question|here('s| is| are)|below (is|are)|answer|description"
+    r"|assistant|response)\b[^.!?\n]{0,80}?[:!]\s*",
+    re.IGNORECASE,
+)
+_LIST_MARK = re.compile(r"^\s*(?:[-*\u2022\u2013+]|\(?\d{1,2}[.)]|[a-h]\))\s+", re.MULTILINE)
+_MARKDOWN = re.compile(r"\*\*|__|`+|^\s{0,3}#{1,6}\s+|^\s*>\s+", re.MULTILINE)
+# Control, invisible, private and lone surrogate characters: never text, and some end a terminal's or a file's sanity.
+_CONTROLS = re.compile(
+    "[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ud800-\\udfff\\ue000-\\uf8ff]"
+)
+_SPECIAL = re.compile(r"<\|[^|>]{1,30}\|>|</?(s|think|answer)>|\[/?INST\]")
+# A sentence's end: its mark, closing quotes, then a blank or the end; not after single letters or "e.g.".
+_END = re.compile(
+    r"(?<![ (]\w)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\betc)[.!?][\"')\]\u201d\u2019]*(?=\s|$)"
+    r"|[\u3002\uff01\uff1f][\"')\]\u300d\u300f\u201d\u2019]*"
+)
+# Words of looks: shape, size, colour, matter, parts, place, light. One is enough.
+_VISUAL = re.compile(
+    r"\b(look|looks|looking|appear\w*|resembl\w*|similar|visual\w*|visib\w*|seen|see|color\w*|colour\w*|shap\w*"
+    r"|siz\w*|textur\w*|pattern\w*|surface\w*|round\w*|circular|oval|square|rectang\w*|triang\w*|cylind\w*|curv\w*"
+    r"|straight|flat|thin|thick|wide|narrow|broad|slender|long\w*|short\w*|tall|high|low|large|big|small|tiny|huge"
+    r"|massive|compact|heavy|light\w*|bright\w*|dark\w*|pale|shin\w*|gloss\w*|matte|transparent|clear|opaque|smooth"
+    r"|rough|soft|hard|fluffy|furry|hairy|fur|hair|feather\w*|scale\w*|skin|red\w*|blue\w*|green\w*|yellow\w*|orange"
+    r"|purple|pink|brown\w*|black|white\w*|gr[ae]y\w*|gold\w*|silver\w*|beige|tan|wood\w*|metal\w*|plastic|glass"
+    r"|leather|fabric|cloth|stone|brick|concrete|paper|ceramic|handle\w*|wheel\w*|leg|legs|arm|arms|wing\w*|tail\w*"
+    r"|ear|ears|eye|eyes|beak|head|face|body|neck|feet|foot|hand|hands|leaf|leaves|petal\w*|stem\w*|branch\w*|trunk"
+    r"|window\w*|door\w*|roof\w*|wall\w*|edge\w*|corner\w*|top|bottom|side|sides|front|back|stripe\w*|striped|spot\w*"
+    r"|dot\w*|line|lines|pointed|sharp|blunt|hollow|open|closed|wear\w*|worn|dressed|held|hold\w*|sit\w*|stand\w*"
+    r"|bent|raised|outdoor\w*|indoor\w*|sky|water|grass|sand|snow|ground|scene\w*|background|detail\w*|design\w*"
+    r"|structure\w*|form|figure\w*|feature\w*|distinctive|characteri[sz]ed|decorat\w*|frame\w*|panel\w*|layer\w*"
+    r"|piece\w*|view\w*|aerial|elevated|landscape\w*|made (of|from|up)|consist\w*|inch\w*|meter\w*|centimet\w*)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an answer: the text to keep, or the fault for which it is asked again."""
+
+    text: str
+    fault: Fault = ""
+    mended: tuple[Mend, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        return not self.fault
+
+
+def judge(
+    answer: str,
+    *,
+    prompt: str = "",
+    cut: bool = False,
+    seen: Collection[int] = (),
+    count: Callable[[str], int] | None = None,
+    longest: int = 77,
+    english: bool = True,
+) -> Verdict:
+    """Mend an answer or say what is wrong with it.
+
+    Args:
+        answer: as the server sent it.
+        prompt: what was asked, to recognise an echo.
+        cut: the server says that it ran into the token limit.
+        seen: fingerprints of the tag's other answers.
+        count: counts tokens; no limit when None.
+        longest: most tokens.
+        english: whether the list of visual words applies.
+    """
+    if _REFUSAL.search(answer[:LONGEST]):
+        return Verdict("", "refusal")
+    text, mended = _plain(answer[:LONGEST], prompt)
+    if not text:
+        return Verdict("", "echo" if "echo removed" in mended else "empty")
+    text, ended = _to_sentence_end(text, cut=cut or len(answer) > LONGEST)
+    if not text:
+        return Verdict("", "cut")
+    if ended:
+        mended = (*mended, "trimmed")
+    if count is not None and count(text) > longest:
+        text, mended = _shortened(text, count, longest), (*mended, "shortened")
+        if not text:
+            return Verdict("", "too long")
+    if english and not _VISUAL.search(text):
+        return Verdict(text, "not visual")
+    if fingerprint(text) in seen:
+        return Verdict(text, "repeat")
+    return Verdict(text, "", mended)
+
+
+def fingerprint(text: str) -> int:
+    """Equal for texts that differ in case, punctuation and blanks alone; the same in every process."""
+    import zlib
+
+    bare = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).lower()).strip().encode()
+    return zlib.crc32(bare) << 32 | zlib.adler32(bare)
+
+
+def sentences_of(text: str) -> list[str]:
+    """A text cut at its sentences' ends; what follows the last end is left out."""
+    ends = [match.end() for match in _END.finditer(text)]
+    return [text[start:end].strip() for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _plain(answer: str, prompt: str) -> tuple[str, tuple[Mend, ...]]:
+    """One line of running text, and what was removed for it."""
+    mended: list[Mend] = []
+    text = _SPECIAL.sub(" ", _CONTROLS.sub(" ", answer)).strip()
+    if prompt and (rest := _without_echo(text, prompt)) is not None:
+        text = rest
+        mended.append("echo removed")
+    text = _MARKDOWN.sub("", text)
+    stripped = _PREAMBLE.sub("", text, count=1)
+    if stripped != text:
+        mended.append("preamble removed")
+    if len(_LIST_MARK.findall(stripped)) > 1 or _LIST_MARK.match(stripped):
+        stripped = _listless(stripped)
+        mended.append("list")
+    text = " ".join(stripped.split())
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return text if re.search(r"\w", text) else "", tuple(mended)
+
+
+def _without_echo(text: str, prompt: str) -> str | None:
+    """The text after the prompt that it begins with; None where it begins otherwise."""
+    bare = prompt.rstrip(" .?!:")
+    head = text.lstrip("\"'* ")
+    if not bare or not head.lower().startswith(bare.lower()):
+        return None
+    return head[len(bare) :].lstrip(" .?!:\"'*\n")
+
+
+def _listless(text: str) -> str:
+    """A list's items as sentences in one paragraph."""
+    items = [" ".join(item.split()) for item in _LIST_MARK.split(text)]
+    return " ".join(item if item[-1] in ".!?:" else f"{item}." for item in items if item)
+
+
+def _to_sentence_end(text: str, *, cut: bool) -> tuple[str, bool]:
+    """The text up to its last whole sentence and whether anything fell away; empty where none is whole.
+
+    A short answer without any mark ("a small brown dog with long ears") is whole unless the server says it was cut.
+    """
+    ends = [match.end() for match in _END.finditer(text)]
+    if ends and ends[-1] == len(text):
+        return text, False
+    if ends:
+        return text[: ends[-1]].rstrip(), True
+    if cut or len(text.split()) < 3:
+        return "", False
+    return f"{text.rstrip(' ,;:-')}.", False
+
+
+def _shortened(text: str, count: Callable[[str], int], longest: int) -> str:
+    """As many whole sentences as fit."""
+    kept = ""
+    for sentence in sentences_of(text):
+        longer = f"{kept} {sentence}".strip()
+        if count(longer) > longest:
+            return kept or _first_clauses(sentence, count, longest)
+        kept = longer
+    return kept
+
+
+def _first_clauses(sentence: str, count: Callable[[str], int], longest: int) -> str:
+    """The beginning of one endless sentence, ended at a comma or semicolon; empty where that leaves too little."""
+    for match in reversed(list(re.finditer(r"[,;:](?=\s)", sentence))):
+        text = f"{sentence[: match.start()]}."
+        if count(text) <= longest:
+            return text if len(text.split()) > 5 else ""
+    return ""
