@@ -12,6 +12,7 @@ from ramkit.errors import InputError, RamkitError
 
 if TYPE_CHECKING:
     from ramkit.stages.parse_tags import Explanation
+    from ramkit.stages.tag import TaggedPhoto
     from ramkit.text.cost import Plan
 
 app = typer.Typer(
@@ -245,3 +246,163 @@ def _print_description_report(report: dict[str, Any], json: bool) -> None:
     console.print_table("Worst tags", ["tag", "diversity", "descriptions"], worst)
     samples = [[row["tag"], row["prompt"], row["text"]] for row in report["samples"]]
     console.print_table("Samples", ["tag", "prompt", "text"], samples)
+
+
+@app.command()
+def embed(
+    artifacts: ArtifactsOption = ARTIFACTS,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings (EmbedConfig).")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="Vocabulary version; default: the newest.")] = None,
+    descriptions: Annotated[str | None, typer.Option(help="Descriptions version; default: the newest.")] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="`mini`, sentence:FOLDER, sentence:package:NAME or open_clip:MODEL/WEIGHTS.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, float16 or int8.")] = None,
+    max_descriptions: Annotated[int | None, typer.Option(min=1, help="Most descriptions of a tag.")] = None,
+) -> None:
+    """Encode every description once: descriptions → embeddings."""
+    from ramkit.config import EmbedConfig, read_config
+    from ramkit.stages import embed as stage
+    from ramkit.tagger import text_encoder_named
+
+    settings = read_config(
+        config, EmbedConfig, text_encoder=text_encoder, precision=precision, max_descriptions=max_descriptions
+    )
+    made = stage.embed(
+        artifacts=artifacts, encoder=text_encoder_named(settings.text_encoder), config=settings,
+        vocabulary=vocabulary, descriptions=descriptions, track=console.track,
+    )  # fmt: skip
+    counts = made.statistics
+    resumed = ", resumed" if counts["resumed"] else ""
+    console.say(
+        f"{made.name}: {counts['texts']:,} texts of {counts['tags']:,} tags, "
+        f"{counts['encoded']:,} encoded now{resumed}; in {made.path}"
+    )
+
+
+@app.command()
+def train(
+    artifacts: ArtifactsOption = ARTIFACTS,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings (TrainConfig).")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="Vocabulary version; default: the newest.")] = None,
+    triplets: Annotated[str | None, typer.Option(help="Triplets version; default: the newest.")] = None,
+    embeddings: Annotated[str | None, typer.Option(help="Embeddings version; default: the newest.")] = None,
+    image_encoder: Annotated[str | None, typer.Option(help="Any timm model.")] = None,
+    image_weights: Annotated[
+        str | None, typer.Option(help="`timm` (fetched by it), a file, or package:NAME of an installed package.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the photos.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Photos a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+) -> None:
+    """Train a model: triplets and embeddings → model. A stopped run goes on from its last checkpoint."""
+    from ramkit.config import TrainConfig, read_config
+    from ramkit.stages import train as stage
+
+    settings = read_config(
+        config, TrainConfig, image_encoder=image_encoder, image_weights=image_weights, epochs=epochs, batch=batch,
+        seed=seed,
+    )  # fmt: skip
+    made = stage.train(
+        artifacts=artifacts, config=settings, vocabulary=vocabulary, triplets=triplets, embeddings=embeddings,
+        track=console.track, tell=console.say,
+    )  # fmt: skip
+    console.say(f"{made.name} in {made.path}")
+    shown = ("tags", "photos", "unreadable_photos", "steps", "validation_map", "validation_f1", "threshold", "seconds")
+    rows = [[name.replace("_", " "), made.statistics[name]] for name in shown if name in made.statistics]
+    console.print_table("", ["measure", "value"], [[name, str(value)] for name, value in rows])
+
+
+@app.command()
+def tag(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders or .tar shards.")],
+    open_set: Annotated[
+        list[str] | None,
+        typer.Option(help="Words to score beside the model's own: comma-separated or @FILE; may be repeated."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="`mini`, a folder, or model:vN; default: the newest trained here, else mini.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score shown, 0 to 1; default: the model's own.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=0, help="Most tags a photo, typed words apart; 0 for all.")] = 20,
+    json: JsonOption = False,
+    artifacts: ArtifactsOption = ARTIFACTS,
+) -> None:
+    """Tag photos with a model's vocabulary and with any words you type."""
+    from ramkit.stages import tag as stage
+    from ramkit.tagger import Tagger, find_model
+
+    words = stage.read_words(open_set or [])
+    tagger = Tagger(find_model(artifacts, model))
+    found = stage.tag(
+        photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, track=console.track
+    )
+    failed = total = 0
+    documents = []
+    for photo in found:
+        total += 1
+        failed += bool(photo.error)
+        if photo.error:
+            console.print_error(photo.error)
+        if json:
+            documents.append(_as_document(photo))
+        elif not photo.error:
+            _print_tags(photo)
+    if json:
+        console.print_json(documents)
+    if failed and total > 1:
+        console.say(f"{failed} of {total} photos could not be read; they are named above.")
+    if failed == total:
+        raise typer.Exit(1)
+
+
+def _as_document(photo: "TaggedPhoto") -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "image": photo.image,
+        "tags": [
+            {"tag": entry.tag, "score": round(entry.score, 4), **({"open_set": True} if entry.open_set else {})}
+            for entry in photo.tags
+        ],
+    }
+    return {**document, "error": photo.error} if photo.error else document
+
+
+def _print_tags(photo: "TaggedPhoto") -> None:
+    rows = [[entry.tag, entry.score, "typed" if entry.open_set else ""] for entry in photo.tags]
+    if not rows:
+        console.say(f"{photo.image}: no tag reaches the threshold; --threshold 0 shows all.")
+        return
+    marked = any(entry.open_set for entry in photo.tags)
+    columns = ["tag", "score", *([""] if marked else [])]
+    console.print_table(photo.image, columns, [row[: len(columns)] for row in rows])
+
+
+@app.command("artifacts")
+def list_artifacts(
+    action: Annotated[str, typer.Argument(metavar="[list|show]", help="`list` all, or `show` one.")] = "list",
+    which: Annotated[str | None, typer.Argument(metavar="[KIND:vN]", help="What to show.")] = None,
+    artifacts: ArtifactsOption = ARTIFACTS,
+    json: JsonOption = False,
+) -> None:
+    """List the artefacts, or show one with its lineage."""
+    from ramkit.stages import inspect
+
+    if action == "list" and which is None:
+        rows = inspect.list_artifacts(artifacts)
+        if json:
+            console.print_json(rows)
+        elif rows:
+            columns = ["artefact", "id", "made from", "created", "holds"]
+            console.print_table("", columns, [list(row.values())[: len(columns)] for row in rows])
+        else:
+            console.say(f"{artifacts}: no artefact yet. The first is made by: ramkit parse-tags CAPTIONS")
+        return
+    if action != "show" or which is None:
+        raise typer.BadParameter("say `ramkit artifacts`, or `ramkit artifacts show KIND:vN`")
+    found = inspect.show_artifact(artifacts, which)
+    if json:
+        console.print_json(found.manifest)
+    else:
+        console.print_tree(inspect.lineage_tree(found))

@@ -65,6 +65,7 @@ class TrainConfig:
     layers: int = 2
     dropout: float = 0.0
     reweighting: bool = True
+    similarity: bool = False  # beside the decoder, compare global features directly (see ram/similarity.py)
     tag_loss: float = 1.0  # weights of the losses; 0 leaves one out
     text_loss: float = 1.0
     teacher_loss: float = 0.0  # the image encoder's own classifier as a teacher of its classes' names

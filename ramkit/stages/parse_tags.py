@@ -1,8 +1,10 @@
 """parse-tags: captions in, a vocabulary and image–tag–text triplets out."""
 
+import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,18 @@ from ramkit.captions import Columns, open_sources
 from ramkit.config import ParseTagsConfig
 from ramkit.errors import InputError
 from ramkit.text import parsing, vocabulary
-from ramkit.text.caption_parser import KINDS, CaptionParser
+from ramkit.text.caption_parser import (
+    KINDS,
+    CaptionParser,
+    Kind,
+    Mention,
+    Relation,
+    Tree,
+    extract,
+    kind_of_noun,
+)
+from ramkit.text.cleaning import clean
+from ramkit.text.closed import ClosedVocabulary
 from ramkit.text.parsing import Unit, UnitSummary
 from ramkit.text.vocabulary import Naming, Tag
 
@@ -40,19 +53,15 @@ def parse_tags(
     started = time.monotonic()
     columns = Columns(settings.image_field, settings.caption_field, settings.split)
     opened = open_sources(sources, columns)
-    parser = CaptionParser(settings.spacy_model)
-    outcome = parsing.parse_sources(
-        opened,
-        columns,
-        model=settings.spacy_model,
-        identity=parsing.parser_identity(parser),
-        processes=processes,
-        track=track,
-    )
+    job = parsing.Job(settings.spacy_model, given_tags(settings, artifacts))
+    parser, closed = parsing.tools_of(job)
+    outcome = parsing.parse_sources(opened, columns, job=job, processes=processes, track=track)
     summary = _summary_of(outcome.units)
     if not summary.photos:
         raise InputError(f"{', '.join(sources)}: no usable row.{_first_bad(summary)}", cure=_fields_cure(settings))
-    naming, tags = _build(outcome.units, settings)
+    naming, tags = (
+        _build(outcome.units, settings) if closed is None else _count_closed(outcome.units, job.closed, closed)
+    )
     if not tags:
         raise InputError(
             f"No tag occurs in {settings.min_count} of the {summary.photos} photos: the vocabulary would be empty.",
@@ -73,6 +82,32 @@ def parse_tags(
             "seconds": round(time.monotonic() - started, 1),
         }
         return published, work.publish()
+
+
+def given_tags(settings: ParseTagsConfig, artifacts: Path) -> tuple[Tag, ...]:
+    """The closed vocabulary that the settings name, by file or by version; empty where it is to be built."""
+    which = settings.vocabulary
+    if not which:
+        return ()
+    if re.fullmatch(r"(vocabulary:)?v\d+", which) and not Path(which).exists():
+        return tuple(vocabulary.read(artifact.find(artifacts, "vocabulary", which).file(VOCABULARY_FILE)))
+    return tuple(vocabulary.read(Path(which)))
+
+
+def _count_closed(units: Sequence[Unit], given: Sequence[Tag], closed: ClosedVocabulary) -> tuple[Naming, list[Tag]]:
+    """The given vocabulary, every tag of it, with the number of photos that have it."""
+    counts: Counter[str] = Counter()
+    kinds: defaultdict[str, Counter[Kind]] = defaultdict(Counter)
+    for photo in _photos(units):
+        for kind, tag in photo["mentions"]:
+            counts[tag] += 1
+            kinds[tag][kind] += 1
+    tags = [replace(tag, count=counts[tag.tag], kind=tag.kind or _usual_kind(tag.tag, kinds)) for tag in given]
+    return closed.naming, sorted(tags, key=lambda tag: (-tag.count, tag.tag))
+
+
+def _usual_kind(tag: str, kinds: Mapping[str, Counter[Kind]]) -> Kind:
+    return max(KINDS, key=lambda kind: kinds[tag][kind]) if tag in kinds else kind_of_noun(tag)
 
 
 def _summary_of(units: Iterable[Unit]) -> UnitSummary:
@@ -160,3 +195,57 @@ def _fields_cure(settings: ParseTagsConfig) -> str:
         f"Expected are {settings.image_field!r} and {settings.caption_field!r}; "
         "name others with --image-field and --caption-field."
     )
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the parser made of one sentence, step by step."""
+
+    text: str  # cleaned, as it was parsed
+    skipped: str  # why nothing was parsed, where nothing was
+    tokens: list[tuple[str, str, str, str]]  # word, part of speech, relation, head
+    tree: list[str]  # the dependency tree, one line a token
+    mentions: list[Mention]
+    dropped: list[Mention]
+    relations: list[Relation]
+
+
+def explain(*, sentence: str, artifacts: Path, settings: ParseTagsConfig) -> Explanation:
+    """Parse one sentence and keep everything on the way: `ramkit parse-tags --explain`."""
+    parser, closed = parsing.tools_of(parsing.Job(settings.spacy_model, given_tags(settings, artifacts)))
+    cleaned = clean(sentence)
+    if cleaned.skipped:
+        return Explanation(cleaned.text, cleaned.skipped, [], [], [], [], [])
+    tree = next(iter(parser.trees([cleaned.text])))
+    words, tags = list(tree.words), list(tree.tags)
+    parsed = extract(tree, parser.lemmas)
+    if closed is not None:
+        parsed = closed.match(tree, parsed)
+    tokens = [
+        (word, tag if tag == mended else f"{tag} → {mended}", dep, words[head] if head != index else "")
+        for index, (word, tag, mended, dep, head) in enumerate(
+            zip(words, tags, tree.tags, tree.deps, tree.heads, strict=True)
+        )
+    ]
+    return Explanation(
+        cleaned.text,
+        "",
+        tokens,
+        list(_drawn(tree)),
+        list(parsed.mentions),
+        list(parsed.dropped),
+        list(parsed.relations),
+    )
+
+
+def _drawn(tree: Tree) -> Iterator[str]:
+    """The tree as indented lines, in the order of the sentence under each head."""
+    roots = [index for index, head in enumerate(tree.heads) if head == index]
+    pending = [(root, "", "") for root in reversed(roots)]
+    while pending:
+        index, lead, below = pending.pop()
+        yield f"{lead}{tree.words[index]} ({tree.deps[index]})"
+        children = tree.children[index]
+        for child in reversed(children):
+            last = child == children[-1]
+            pending.append((child, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")))

@@ -10,7 +10,7 @@ needed (`ramkit.text.lemmas` is faster and knows captions better), which more th
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ramkit.errors import InputError, MissingError
 from ramkit.text import lexicon
@@ -84,6 +84,12 @@ class Tree:
                 self.children[head].append(index)
 
 
+class Vocabulary(Protocol):
+    """What `parse` needs of a closed vocabulary (`ramkit.text.closed`)."""
+
+    def match(self, tree: Tree, parsed: Parsed) -> Parsed: ...
+
+
 class CaptionParser:
     """spaCy pipeline, lemmas and rules together. Make one per process; `parse` is deterministic."""
 
@@ -93,15 +99,25 @@ class CaptionParser:
         self.version = str(self._nlp.meta["version"])
         self.lemmas = lemmatizer_of(self._nlp)
 
-    def parse(self, captions: Iterable[str]) -> Iterator[Parsed]:
-        """Parse captions in order; one that is no English text gives an empty `Parsed` that says why."""
+    def parse(self, captions: Iterable[str], vocabulary: Vocabulary | None = None) -> Iterator[Parsed]:
+        """Parse captions in order, all of them held in memory; one that is no English text gives an empty `Parsed`
+        that says why. With a closed vocabulary the mentions are its tags."""
         cleaned = [clean(caption) for caption in captions]
         trees = self.trees(entry.text for entry in cleaned if not entry.skipped)
         for entry in cleaned:
-            yield Parsed(skipped=entry.skipped) if entry.skipped else extract(next(trees), self.lemmas)
+            if entry.skipped:
+                yield Parsed(skipped=entry.skipped)
+                continue
+            tree = next(trees)
+            parsed = extract(tree, self.lemmas)
+            yield parsed if vocabulary is None else vocabulary.match(tree, parsed)
 
     def trees(self, texts: Iterable[str]) -> Iterator[Tree]:
         """Dependency parses of texts that are clean already."""
+        with self._nlp.memory_zone():  # forgets new words afterwards: memory stays flat over millions of captions
+            yield from self._trees(texts)
+
+    def _trees(self, texts: Iterable[str]) -> Iterator[Tree]:
         for doc in self._nlp.pipe(texts, batch_size=BATCH):
             yield Tree(
                 [token.text for token in doc],

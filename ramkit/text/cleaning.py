@@ -90,10 +90,11 @@ def _mended(word: str) -> str:
 
 def _quiet(text: str, words: list[str]) -> str:
     """Lower-case text that shouts or is written as a title: its capitals tell no names."""
-    long_words = [word for word in words if len(word) > 3]
+    long_words = [word for word in words if len(word) > 2]
     capitals = sum(word[0].isupper() for word in long_words)
-    shouted = sum(word.isupper() for word in words if len(word) > 1)
-    if shouted > 0.6 * len(words) or (len(long_words) > 2 and capitals > 0.6 * len(long_words)):
+    letters = sum(map(len, words))
+    shouted = sum(letter.isupper() for word in words for letter in word) > 0.6 * letters
+    if shouted or (len(long_words) > 2 and capitals > 0.7 * len(long_words)):
         return text.lower()
     first = words[0]
     return text.replace(first, first.lower(), 1) if first[0].isupper() and first != "I" else text

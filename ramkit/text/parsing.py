@@ -22,6 +22,8 @@ from typing import Any
 from ramkit import files, progress
 from ramkit.captions import BadRow, CaptionRow, Columns, Source
 from ramkit.text.caption_parser import CaptionParser, Parsed
+from ramkit.text.closed import ClosedVocabulary
+from ramkit.text.vocabulary import Tag
 
 UNIT = 4096  # rows a unit: some seconds of work, some megabytes of memory
 _FEW = 2 * UNIT  # so few rows are parsed before further processes have started
@@ -84,13 +86,32 @@ class Outcome:
     reused: int
 
 
+@dataclass(frozen=True)
+class Job:
+    """How to parse: the spaCy pipeline, and the closed vocabulary if there is one."""
+
+    model: str = ""
+    closed: tuple[Tag, ...] = ()
+
+    def identity(self) -> str:
+        """Model, version, vocabulary, and the code and word lists of the rules: whatever can change the outcome."""
+        parser, _ = tools_of(self)
+        return f"{parser.model} {parser.version} {_rules_digest()} {self.closed!r}"
+
+
 def parse_sources(
-    sources: Sequence[Source], columns: Columns, *, model: str, identity: str, processes: int, track: progress.Track
+    sources: Sequence[Source],
+    columns: Columns,
+    *,
+    job: Job,
+    processes: int,
+    track: progress.Track,
 ) -> Outcome:
-    """Parse what is not in the cache yet. `identity` names the parser; equal identity, equal outcome."""
+    """Parse what is not in the cache yet."""
     units: list[Unit] = []
     reused = 0
-    with _Workers(model, processes) as workers:
+    identity = job.identity()
+    with _Workers(job, processes) as workers:
         for source in track(sources, total=len(sources), what="parsing captions"):
             home = _home(source, columns, identity)
             done = home / "done.json"
@@ -116,15 +137,19 @@ def parse_sources(
     return Outcome(units, reused)
 
 
-def parser_identity(parser: CaptionParser) -> str:
-    """Model, version, and the code and word lists of the rules: whatever can change the outcome."""
-    return f"{parser.model} {parser.version} {_rules_digest()}"
-
-
 @lru_cache(maxsize=1)
 def _rules_digest() -> str:
     folder = Path(__file__).parent
-    names = ("caption_parser.py", "cleaning.py", "lemmas.py", "lexicon.py", "parsing.py")
+    names = (
+        "caption_parser.py",
+        "cleaning.py",
+        "lemmas.py",
+        "lexicon.py",
+        "parsing.py",
+        "closed.py",
+        "synonyms.py",
+        "vocabulary.py",
+    )
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:16]
 
 
@@ -146,8 +171,8 @@ def _units_of(source: Source) -> Iterator[list[CaptionRow | BadRow]]:
 class _Workers:
     """Parses units in this process while they are few, then in a pool of processes."""
 
-    def __init__(self, model: str, processes: int) -> None:
-        self._model = model
+    def __init__(self, job: Job, processes: int) -> None:
+        self._job = job
         self._processes = processes or available_cores()
         self._pool: ProcessPoolExecutor | None = None
         self._pending: list[Future[None]] = []
@@ -176,7 +201,7 @@ class _Workers:
     def drain(self) -> None:
         """Wait until everything submitted is written."""
         for rows, path in self._held:
-            parse_unit(rows, path, self._model)
+            parse_unit(rows, path, self._job)
         self._held = []
         for future in self._pending:
             future.result()
@@ -195,7 +220,7 @@ class _Workers:
         assert self._pool is not None
         while len(self._pending) >= 3 * self._processes:  # keeps memory flat
             self._pending.pop(0).result()
-        self._pending.append(self._pool.submit(parse_unit, rows, path, self._model))
+        self._pending.append(self._pool.submit(parse_unit, rows, path, self._job))
 
 
 def available_cores() -> int:
@@ -204,16 +229,19 @@ def available_cores() -> int:
 
 
 @lru_cache(maxsize=1)
-def _parser(model: str) -> CaptionParser:
-    return CaptionParser(model)
+def tools_of(job: Job) -> tuple[CaptionParser, ClosedVocabulary | None]:
+    """The parser and the closed vocabulary of a job, made once a process."""
+    parser = CaptionParser(job.model)
+    return parser, ClosedVocabulary(job.closed, parser.lemmas) if job.closed else None
 
 
-def parse_unit(rows: Sequence[CaptionRow | BadRow], path: Path, model: str) -> None:
+def parse_unit(rows: Sequence[CaptionRow | BadRow], path: Path, job: Job) -> None:
     """Parse the rows, each distinct caption once, and write the unit whole."""
     summary = UnitSummary()
     good = [row for row in rows if isinstance(row, CaptionRow)]
     texts = list(dict.fromkeys(caption for row in good for caption in row.captions))
-    parsed = dict(zip(texts, _parser(model).parse(texts), strict=True))
+    parser, vocabulary = tools_of(job)
+    parsed = dict(zip(texts, parser.parse(texts, vocabulary), strict=True))
     lines = [files.to_json_line(_as_row(row, [parsed[caption] for caption in row.captions])) for row in good]
     bad = [row for row in rows if isinstance(row, BadRow)]
     summary.photos, summary.bad, summary.distinct = len(good), len(bad), len(texts)

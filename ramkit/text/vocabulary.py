@@ -25,7 +25,7 @@ class Tag:
     """One row of `vocabulary.jsonl`."""
 
     tag: str
-    kind: Kind
+    kind: Kind | None  # None in a list that does not say: what the captions make of it
     count: int
     aliases: tuple[str, ...] = ()
 
@@ -41,6 +41,7 @@ class Naming:
     kept: set[str] = field(default_factory=set)
     kinds: dict[str, Kind] = field(default_factory=dict)
 
+    joined: dict[str, str] = field(default_factory=dict)  # name without spaces → tag, for "surf board" and "surfboard"
     implied: bool = True  # a "chocolate cake" is a "cake" too
     _resolved: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
@@ -70,7 +71,23 @@ class Naming:
         if name in self.canonical:
             return self.canonical[name]
         respelled = _respelled(name)
-        return self.canonical.get(respelled, respelled)
+        return self.canonical.get(respelled) or self.joined.get(_bare(respelled), respelled)
+
+
+def with_synonyms(tags: Sequence[Tag]) -> Naming:
+    """The naming of a closed vocabulary: its tags and aliases, and curated synonyms of them that it does not have."""
+    own = {_respelled(name): tag.tag for tag in tags for name in (*tag.aliases, tag.tag)}
+    canonical = {name: tag.tag for tag in tags for name in (*tag.aliases, tag.tag)} | own
+    bare = {_bare(name): tag for name, tag in own.items()}
+    for group in synonyms.GROUPS:
+        known = next((bare[_bare(_respelled(name))] for name in group if _bare(_respelled(name)) in bare), None)
+        if known is not None:
+            for name in map(_respelled, group):
+                canonical.setdefault(name, bare.get(_bare(name), known))
+    naming = Naming(canonical=canonical, implied=False)
+    naming.keep(tag.tag for tag in tags)
+    naming.joined = bare
+    return naming
 
 
 def shortened(name: str) -> Iterator[str]:
@@ -180,6 +197,8 @@ def read(path: Path) -> list[Tag]:
     owner: dict[str, str] = {}
     for tag in tags:
         for name in dict.fromkeys((tag.tag, *tag.aliases)):
+            if not name:
+                raise InputError(f"{path}: {tag.tag!r} has an empty alias.", cure="Remove it.")
             if name in owner:
                 raise InputError(f"{path}: {name!r} stands for {owner[name]!r} and {tag.tag!r}.", cure="Keep one.")
             owner[name] = tag.tag
@@ -187,10 +206,10 @@ def read(path: Path) -> list[Tag]:
 
 
 def _tag_of(path: Path, row: Mapping[str, Any]) -> Tag:
-    tag, kind, aliases = row.get("tag"), row.get("kind", "object"), row.get("aliases", [])
+    tag, kind, aliases = row.get("tag"), row.get("kind"), row.get("aliases", [])
     if not isinstance(tag, str) or not tag.strip():
         raise InputError(f'{path}: a row without a "tag": {row}.', cure="Mend that row.")
-    if kind not in KINDS:
+    if kind not in (*KINDS, None):
         raise InputError(f"{path}: {tag!r} is of kind {kind!r}.", cure=f"Choose from {', '.join(KINDS)}.")
     if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
         raise InputError(f"{path}: the aliases of {tag!r} are no list of names.", cure="Mend that row.")
@@ -208,7 +227,7 @@ def _read_lines(path: Path) -> list[Tag]:
         name, _, aliases = line.partition("#")[0].partition(":")
         if name.strip():
             found = tuple(_tidy(alias) for alias in aliases.split(",") if alias.strip())
-            tags.append(Tag(_tidy(name), "object", 0, found))
+            tags.append(Tag(_tidy(name), None, 0, found))
     return tags
 
 
