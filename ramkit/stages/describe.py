@@ -28,7 +28,7 @@ from ramkit.text.llm import Client, Endpoint, check_url
 from ramkit.text.prompts import PAPER_PROMPTS, template
 
 DESCRIPTIONS = "descriptions.jsonl"
-_LOG = "answers.jsonl"
+_LOG, _BATCH = "answers.jsonl", "batch.json"
 _NOT_IN_ANSWERS = ("base_url", "concurrency", "timeout", "sentences")  # settings that an LLM's answers do not depend on
 _CAPTION_WORDS = range(4, 21)  # shorter ones say nothing, longer ones are about many things
 
@@ -51,6 +51,7 @@ class Run:
     most_calls: int | None = None
     allow_partial: bool = False  # publish what there is when answers are missing
     batch: bool = False  # through the provider's Batch API
+    poll: float = 30.0  # seconds between two looks at a batch
     first_wait: float = 0.5  # seconds of the first back-off
     attempts: int = 8
     approve: Callable[[Plan], bool] = field(default=lambda plan: True)  # False stops before anything is paid
@@ -188,6 +189,7 @@ def _by_llm(
         write_rows(draft.path / DESCRIPTIONS, measures.through(groups))
         draft.statistics = {**measures.as_dict(), **_llm_statistics(ledger, price)}
         draft.notes = _llm_notes(config, endpoint, stopped_by)
+        (draft.path / _BATCH).unlink(missing_ok=True)
         (draft.path / _LOG).unlink(missing_ok=True)  # last: whatever fails before it loses no answer
         return draft.publish()
 
@@ -217,7 +219,7 @@ async def _ask(
         )
         if planned.calls:
             async with client:
-                await asking.run()
+                await (asking.run_in_batches(draft.path / _BATCH, poll=run.poll) if run.batch else asking.run())
             run.tell(f"asked: {asking.so_far()}.")
         return asking.stopped_by
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ramkit.errors import RamkitError
 from ramkit.files import to_json_line
 
 MOST_UNSYNCED = 8_000_000  # bytes that may wait for a slow disk before askers wait, too
@@ -29,6 +30,7 @@ class AnswerLog:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._writing = False
         self.syncs = 0
 
     async def __aenter__(self) -> "AnswerLog":
@@ -38,7 +40,8 @@ class AnswerLog:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._syncing.cancel()
+        if not self._syncing.done():
+            self._syncing.cancel()
         await asyncio.gather(self._syncing, return_exceptions=True)
         try:
             self._commit(self._take())
@@ -47,8 +50,7 @@ class AnswerLog:
 
     async def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Hand rows over to be synced within milliseconds; waits only where the disk cannot keep up."""
-        if self._syncing.done():
-            self._syncing.result()  # the disk is full or gone: raise that here
+        self._check()
         for row in rows:
             self._waiting += to_json_line(row).encode("utf-8", "replace")
         self._news.set()
@@ -56,11 +58,26 @@ class AnswerLog:
             self._room.clear()
             await self._room.wait()
 
+    async def synced(self) -> None:
+        """Wait until all that was appended is on disk."""
+        while self._waiting or self._writing:
+            self._check()
+            await asyncio.sleep(0.001)
+
+    def _check(self) -> None:
+        """Tell of a disk that takes nothing more: asking on would be paying for nothing."""
+        if self._syncing.done() and (trouble := self._syncing.exception()) is not None:
+            raise RamkitError(
+                f"{self.path}: cannot be written ({getattr(trouble, 'strerror', None) or trouble}).",
+                cure="Free some space, then run the same command again: it goes on where it stopped.",
+            ) from None
+
     async def _sync(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
             data = self._take()
+            self._writing = True
             try:
                 # Shielded: a cancelled run must not leave a write half done while the last one goes out.
                 writing = asyncio.get_running_loop().run_in_executor(None, self._commit, data)
@@ -70,6 +87,7 @@ class AnswerLog:
                     await writing
                     raise
             finally:
+                self._writing = False
                 self._room.set()
 
     def _take(self) -> bytes:

@@ -9,9 +9,12 @@ model, parameters) enter it without being asked again. Workers, as many as reque
 import asyncio
 import hashlib
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +28,9 @@ from ramkit.text.llm import Client, Endpoint, FailedError, Question, RefusedErro
 from ramkit.text.prompts import ask, context_of, is_english
 
 _KEPT = ("tag", "prompt", "index", "key", "text", "doubt")
+_MOST_ROUNDS, _MOST_IN_BATCH = 5, 10_000  # of the Batch API, which takes 50,000 questions at once
 _PROBES = 3  # questions that find out how many answers a server gives at once
-_TELL_EVERY = 500  # calls
+_TELL_EVERY = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -215,48 +219,86 @@ class Asking:
     stopped_by: RamkitError | None = None
     _failures: int = 0
     _calls: int = 0
+    _told: float = field(default_factory=time.monotonic)
     _soft: dict[tuple[int, int], list[Verdict]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Ask until nothing is missing, patience or calls are spent, or the server refuses."""
-        done = self.ledger.there
-        items = self.track(range(self.ledger.wanted - done), total=self.ledger.wanted, what="asking", done=done)
-        self._ticks = iter(items)
-        self._shown = done
         jobs = self.ledger.jobs()
-        try:
-            await self._probe(jobs)
+        with self._progress():
+            begun = await self._probe(jobs)
+            rest = chain(begun, jobs)
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.concurrency):
-                    group.create_task(self._work(jobs))
+                    group.create_task(self._work(rest))
+
+    async def run_in_batches(self, state: Path, *, poll: float = 30.0) -> None:
+        """The same through the provider's Batch API: cheaper, and done within a day.
+
+        What a round of it leaves missing (refused, failed or expired) goes into the next one.
+        """
+        from ramkit.text.batch import ask_in_batch
+
+        by_key = {self.ledger.terms.key(self.ledger.subjects[place], prompt): (place, prompt)
+                  for place, prompt in self.ledger.jobs()}  # fmt: skip
+        with self._progress():
+            for _ in range(_MOST_ROUNDS + len(by_key) // _MOST_IN_BATCH):
+                wanted = list(islice(self.ledger.jobs(), _MOST_IN_BATCH))
+                if not wanted:
+                    return
+                questions = (
+                    (self.ledger.terms.key(self.ledger.subjects[job[0]], job[1]), self._question(job)) for job in wanted
+                )
+                async for key, reply in ask_in_batch(self.client, questions, state, poll=poll, tell=self.tell):
+                    if (found := by_key.get(key)) is not None:
+                        await self.log.append(self.take(found, reply, self._question(found).prompt))
+                        self._show()
+                await self.log.synced()
+                state.unlink(missing_ok=True)  # only now: its answers are on disk
+
+    def _question(self, job: tuple[int, int]) -> Question:
+        subject = self.ledger.subjects[job[0]]
+        return self.ledger.terms.question(subject, job[1], max(1, len(self.ledger.missing(*job))))
+
+    @contextmanager
+    def _progress(self) -> Iterator[None]:
+        """Shows answers as they come; an error that a user can mend stops the run and is kept for its end."""
+        done = self.ledger.there
+        items = self.track(range(self.ledger.wanted - done), total=self.ledger.wanted, what="asking", done=done)
+        self._ticks, self._shown = iter(items), done
+        try:
+            yield
         except* RamkitError as errors:
             self.stopped_by = _first(errors)
         finally:
-            close = getattr(self._ticks, "close", None)
-            if close is not None:
+            if (close := getattr(self._ticks, "close", None)) is not None:
                 close()
 
-    async def _probe(self, jobs: Iterator[tuple[int, int]]) -> None:
-        """Find out, on the first questions, how many answers come at once: 1 from a server that does not know `n`."""
-        if self.ledger.terms.answers == 1:
-            return
-        for _, job in zip(range(_PROBES), jobs, strict=False):
-            if self._spent():
-                return
+    async def _probe(self, jobs: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Find out on the first questions how many answers come at once: 1 from a server that does not know `n`.
+
+        Returns the jobs that it has begun. Several questions, because a server may also drop an answer by mistake.
+        """
+        begun: list[tuple[int, int]] = []
+        most = self.ledger.terms.answers
+        while len(begun) < _PROBES and self.at_once < most and not self._spent():
+            job = next(jobs, None)
+            if job is None:
+                break
+            begun.append(job)
             wanted = len(self.ledger.missing(*job))
             try:
                 got = await self._ask_once(job, wanted)
-            except RefusedError:
-                got = await self._ask_once(job, 1)  # it may be `n` that it refuses; if not, this says so
             except FailedError as error:
                 self._note_failure(error)
-                continue
-            self.at_once = max(self.at_once, min(got, self.ledger.terms.answers) if got > 1 else 1)
-            if got >= wanted:
-                self.at_once = self.ledger.terms.answers if wanted > 1 else self.at_once
-            await self._fill(job)
-            if self.at_once == self.ledger.terms.answers:
-                return
+            except RefusedError:
+                if wanted == 1:
+                    raise
+                await self._ask_once(job, 1)  # it may be `n` that it refuses; if it is not, this says so
+                break
+            else:
+                self.at_once = most if got >= wanted > 1 else max(self.at_once, got)
+        return begun
 
     async def _work(self, jobs: Iterator[tuple[int, int]]) -> None:
         for job in jobs:
@@ -345,8 +387,9 @@ class Asking:
         while self._shown < self.ledger.there:
             next(self._ticks, None)
             self._shown += 1
-        if self._calls % _TELL_EVERY == 0:
-            self.tell(self.so_far())
+        if time.monotonic() - self._told > _TELL_EVERY:
+            self._told = time.monotonic()
+            self.tell(f"so far: {self.so_far()}")
 
     def so_far(self) -> str:
         """Calls, tokens and cost of this ledger, earlier runs included."""

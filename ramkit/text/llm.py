@@ -11,9 +11,9 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ramkit.errors import InputError, MissingError, RamkitError
@@ -25,6 +25,7 @@ MOST_BYTES = 4_000_000  # of one response: fifty answers of 77 tokens are below 
 MOST_HOLDS = 200  # times that one request waits because the server asks for it
 _HIDDEN = re.compile(r"\b(sk|gsk|rk|pk|key|hf)[-_][\w*.\-]{4,}|Bearer\s+\S+", re.IGNORECASE)
 _OUT_OF_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,17 @@ class Client:
             RefusedError: no attempt can succeed.
         """
         tokens = len(question.prompt) // 3 + 20 + question.answers * self.endpoint.max_tokens
+        return await self.patiently(lambda: self._once(question), tokens=tokens)
+
+    async def patiently(self, call: Callable[[], Awaitable[Result]], *, tokens: int = 0) -> Result:
+        """The result of a request, made again as long as that may help."""
         faults = held = 0
         while True:
             await self.endpoint.gate.enter(tokens)
             trouble, pause = "", None
             try:
                 async with asyncio.timeout(self.endpoint.timeout):
-                    return await self._once(question)
+                    return await call()
             except TimeoutError:
                 trouble = f"no whole answer within {self.endpoint.timeout:g} s"
             except Exception as error:
@@ -137,14 +142,18 @@ class Client:
             cure="Check the server, then run the same command again: it goes on where it stopped.",
         )
 
+    def body(self, question: Question) -> dict[str, Any]:
+        """A question as the protocol has it."""
+        end = self.endpoint
+        limit = "max_completion_tokens" if _wants_completion_limit(end.model) else "max_tokens"
+        body = {"model": end.model, "messages": question.messages(), "temperature": end.temperature}
+        several = {"n": question.answers} if question.answers > 1 else {}
+        return {**body, limit: end.max_tokens, **several}
+
     async def _once(self, question: Question) -> Reply:
         end = self.endpoint
         create = self.openai.chat.completions.with_streaming_response.create
-        extra: dict[str, Any] = {"n": question.answers} if question.answers > 1 else {}
-        limit = {"max_completion_tokens" if _wants_completion_limit(end.model) else "max_tokens": end.max_tokens}
-        async with create(
-            model=end.model, messages=question.messages(), temperature=end.temperature, **limit, **extra
-        ) as response:  # type: ignore[call-overload]
+        async with create(**self.body(question)) as response:
             end.gate.told(response.headers)
             body = bytearray()
             async for piece in response.iter_bytes():
