@@ -221,7 +221,7 @@ def _manifest(work: Draft) -> dict[str, Any]:
     for source in work.inputs:
         for entry in lineage_of(source):
             ancestors.setdefault(entry["id"], entry)
-    return {
+    manifest = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "kind": work.kind,
@@ -235,6 +235,13 @@ def _manifest(work: Draft) -> dict[str, Any]:
         "tools": _tool_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return {**manifest, "seal": _seal(manifest)}
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """Hash of everything else in the manifest: what it tells of inputs and lineage is not to be edited either."""
+    rest = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
@@ -294,7 +301,7 @@ def _verify_files(path: Path, manifest: dict[str, Any]) -> None:
     for name, entry in manifest["files"].items():
         if sha256_of(path / name) != entry["sha256"]:
             raise ArtifactError(f"{path}: {name} was changed after it was written.", cure=cure)
-    if manifest["id"] != _content_id(manifest["kind"], manifest["files"]):
+    if manifest["id"] != _content_id(manifest["kind"], manifest["files"]) or manifest.get("seal") != _seal(manifest):
         raise ArtifactError(f"{path}: {MANIFEST} was changed after it was written.", cure=cure)
 
 

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from ramkit.progress import Item
 
+Branch = tuple[str, Sequence["Branch"]]  # a title, and what grows from it
+
 # Progress and remarks go to standard error, so that standard output holds results alone.
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 results = Console(highlight=False, emoji=False)
@@ -48,6 +50,20 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     for row in body:
         table.add_row(*(_cell(value) for value in row))
     results.print(table)
+
+
+def print_tree(tree: "Branch") -> None:
+    """A titled tree on standard output."""
+    from rich.tree import Tree
+
+    def grown(branch: Branch) -> Tree:
+        title, children = branch
+        node = Tree(_escape(title))
+        for child in children:
+            node.children.append(grown(child))
+        return node
+
+    results.print(grown(tree))
 
 
 def print_json(value: Any) -> None:

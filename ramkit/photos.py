@@ -111,7 +111,7 @@ _quiet = _Quiet()
 
 
 def _photos_of(source: str) -> Sequence[str]:
-    if _shard_and_member(source):
+    if split_reference(source):
         return [source]
     path = Path(source)
     try:
@@ -139,7 +139,7 @@ def _is_photo(inside: Path) -> bool:
     return inside.suffix.lower() in SUFFIXES and not any(part.startswith(".") and part != ".." for part in inside.parts)
 
 
-def _shard_and_member(reference: str) -> tuple[str, str] | None:
+def split_reference(reference: str) -> tuple[str, str] | None:
     """A reference into a shard, taken apart; None for a plain path, which may have `::` in it too."""
     match = re.fullmatch(rf"(.*?\.tar){MEMBER}(.*)", reference, re.IGNORECASE | re.DOTALL)
     return (match[1], match[2]) if match else None
@@ -173,7 +173,7 @@ def read_member(shard: str, name: str) -> bytes:
 
 
 def _open_bytes(reference: str) -> io.BytesIO | str:
-    if inside := _shard_and_member(reference):
+    if inside := split_reference(reference):
         content = read_member(*inside)
         empty = not content
     else:

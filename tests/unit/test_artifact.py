@@ -140,8 +140,16 @@ def test_equal_content_has_equal_identity_wherever_whenever_and_from_whatever_it
     monkeypatch.setattr(artifact, "_tool_versions", lambda: {"python": "4.0"})
     source = publish(tmp_path / "elsewhere", "triplets")
     there = publish(tmp_path / "elsewhere", config={"min_count": 7}, inputs=[source])
-    edit_manifest(there.path, created="1999-12-31T23:59:59+00:00")
+    assert there.manifest["tools"] != here.manifest["tools"]
     assert load(there.path).id == here.id
+
+
+@pytest.mark.parametrize("changes", [{"inputs": {"captions": "1"}}, {"config": {}}, {"statistics": {"tags": 9}}])
+def test_a_manifest_edited_by_hand_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    made = publish(tmp_path)
+    edit_manifest(made.path, **changes)
+    with pytest.raises(ArtifactError, match=r"manifest\.json was changed after it was written\. Make it anew"):
+        load(made.path)
 
 
 @pytest.mark.parametrize("change", ["content", "name", "kind", "one more file"])

@@ -1,0 +1,133 @@
+"""The image encoder: any timm model, asked for its spatial features."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ramkit.errors import InputError, MissingError
+from ramkit.photos import Preprocess
+from ramkit.weights import locate, read_state_dict
+
+TIMM = "timm"  # weights source: what timm fetches from its hub
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """A timm model with what it expects of its input."""
+
+    name: str
+    module: nn.Module
+    width: int  # V, channels of the spatial features
+    preprocess: Preprocess
+
+    def identity(self) -> str:
+        """Hash of weights and preprocessing: equal for encoders that give equal features."""
+        digest = hashlib.sha256(repr(self.preprocess).encode())
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Spatial features [B, T, V] of pixels [B, 3, S, S]."""
+        return spatial_features(self.module, pixels)
+
+
+def create_image_encoder(name: str, *, weights: str = "", size: int = 0) -> ImageEncoder:
+    """Build a timm model by name and fill it.
+
+    Args:
+        weights: `timm` (fetched by timm), a file, `package:NAME`, or empty for random weights.
+        size: pixels of both sides; 0 takes the model's own.
+
+    Raises:
+        InputError: timm has no such model, or the weights are of another architecture.
+        MissingError: the weights cannot be fetched, or their package is not installed.
+    """
+    module = build_timm(name, size=size, pretrained=weights == TIMM)
+    if weights and weights != TIMM:
+        load_image_weights(module, weights)
+    settings: dict[str, Any] = vars(module)["pretrained_cfg"]
+    preprocess = Preprocess(
+        size=size or settings["input_size"][-1],
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        interpolation=settings["interpolation"] if settings["interpolation"] in ("bilinear", "bicubic") else "bicubic",
+    )
+    return ImageEncoder(name, module.eval(), int(vars(module)["num_features"]), preprocess)
+
+
+def build_timm(name: str, *, size: int = 0, pretrained: bool = False) -> nn.Module:
+    """A timm model without classifier; encoders of fixed input size are built for `size`."""
+    import timm
+
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:5]) or "see timm.list_models()"
+        raise InputError(f"timm has no model {name!r}.", cure=f"Choose another, such as {near}")
+    fixed = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
+    options: dict[str, Any] = {"img_size": size} if size and fixed else {}
+    try:
+        module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MissingError(
+            f"Weights of {name} cannot be fetched ({reason}).", cure="Go online, or name a weights file."
+        ) from None
+    return module
+
+
+def load_image_weights(module: nn.Module, source: str) -> None:
+    """Fill a timm model from a file: tensors by name or, where no name fits, in order with equal shapes.
+
+    Raises:
+        InputError: tensors missing, left over (a classifier apart), or of another shape.
+    """
+    path = locate(source)
+    theirs = read_state_dict(path)
+    own = module.state_dict()
+    if not own.keys() & theirs.keys():
+        theirs = _renamed_in_order(own, theirs, str(path))
+    if missing := sorted(own.keys() - theirs.keys()):
+        raise InputError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more tensors.", cure="Name its own model.")
+    for name, tensor in own.items():
+        if theirs[name].shape != tensor.shape:
+            raise InputError(
+                f"{path}: {name} is {list(theirs[name].shape)}, the model's {list(tensor.shape)}.",
+                cure="Name weights of this model.",
+            )
+    module.load_state_dict({name: theirs[name] for name in own})
+
+
+def spatial_features(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Spatial features [B, T, V] of pixels [B, 3, S, S], whichever layout the model answers in.
+
+    Class and register tokens are left out; NCHW (convolutional) and NHWC (Swin) maps are flattened row by row.
+    """
+    features: torch.Tensor = module.forward_features(pixels)  # type: ignore[operator]
+    if features.ndim == 3:
+        return features[:, getattr(module, "num_prefix_tokens", 0) :]
+    if features.shape[-1] == module.num_features and features.shape[1] != module.num_features:
+        return features.flatten(1, 2)
+    return features.flatten(2).transpose(1, 2)
+
+
+def _renamed_in_order(
+    own: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], path: str
+) -> dict[str, torch.Tensor]:
+    """Give their tensors our names, position by position; a classifier at the end may be left over."""
+    values = list(theirs.values())
+    for (name, tensor), (their_name, value) in zip(own.items(), theirs.items(), strict=False):
+        if tensor.shape != value.shape:
+            raise InputError(
+                f"{path}: {their_name} {list(value.shape)} stands where {name} {list(tensor.shape)} is needed.",
+                cure="Name weights of this model.",
+            )
+    if not 0 <= len(values) - len(own) <= 2:
+        raise InputError(
+            f"{path}: holds {len(values)} tensors, the model {len(own)}.", cure="Name weights of this model."
+        )
+    return dict(zip(own, values, strict=False))

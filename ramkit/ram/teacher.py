@@ -1,0 +1,88 @@
+"""Distillation from the image encoder's own classifier: it names what captions leave out.
+
+An encoder trained for ImageNet tells a thousand classes apart, most of which no caption in a small set mentions.
+Their names, as text queries, are asked beside the tags, with the classifier's probabilities as soft targets. The
+part this plays is that of the paper's distillation from CLIP's image encoder: knowledge from before training is
+kept for words that training itself does not hold.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ramkit.errors import InputError
+from ramkit.weights import locate, read_state_dict
+
+SOFTEN = 0.5  # exponent of the probabilities, so that second and third guesses count too
+
+Encode = Callable[[list[str]], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Some classes' names for each image of a batch, and how far the teacher believes in them."""
+
+    queries: torch.Tensor  # [B, M, E]
+    targets: torch.Tensor  # [B, M], in [0, 1]
+
+    def loss(self, logits: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy with soft targets, summed, above its least possible value."""
+        cross = F.binary_cross_entropy_with_logits(logits, self.targets, reduction="sum")
+        least = F.binary_cross_entropy(self.targets, self.targets, reduction="sum")
+        return cross - least
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A linear classifier over mean features, and its classes' names as text vectors."""
+
+    weight: torch.Tensor  # [K, V]
+    bias: torch.Tensor  # [K]
+    names: torch.Tensor  # [K, E], unit vectors
+
+    def lesson(self, features: torch.Tensor, count: int, generator: torch.Generator) -> Lesson:
+        """For each image half of `count` classes it most likely shows, half at random; all classes where 0.
+
+        Args:
+            features: spatial features [B, T, V].
+        """
+        with torch.no_grad():
+            belief = F.linear(features.float().mean(dim=1), self.weight, self.bias).softmax(dim=-1) ** SOFTEN
+        batch, classes = belief.shape
+        if count == 0 or count >= classes:
+            return Lesson(self.names.expand(batch, -1, -1), belief)
+        likely = belief.topk(count // 2, dim=1).indices
+        others = torch.randint(classes, (batch, count - count // 2), generator=generator)
+        chosen = torch.cat([likely, others], dim=1)
+        return Lesson(self.names[chosen], belief.gather(1, chosen))
+
+
+def imagenet_teacher(weights: str, encode: Encode) -> Teacher:
+    """The classifier that ends a published ImageNet-1k weights file, with the names timm carries for its classes.
+
+    Args:
+        weights: a file, or `package:NAME`.
+        encode: texts → unit vectors [N, E].
+
+    Raises:
+        InputError: the file does not end in a linear classifier of 1,000 classes.
+    """
+    path: Path = locate(weights)
+    weight, bias = list(read_state_dict(path).values())[-2:]
+    if weight.ndim != 2 or weight.shape[0] != 1000 or bias.shape != (1000,):
+        raise InputError(f"{path}: ends in no ImageNet-1k classifier.", cure="Set teacher_loss = 0.")
+    return Teacher(weight.float(), bias.float(), _class_vectors(encode))
+
+
+def _class_vectors(encode: Encode) -> torch.Tensor:
+    """Unit vectors [1000, E]: the mean over each class's synonyms."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo()
+    synonyms = [info.index_to_description(index).lower().split(",") for index in range(1000)]
+    flat = encode([f"a photo of a {name.strip()}." for names in synonyms for name in names])
+    means = [part.mean(dim=0) for part in flat.split([len(names) for names in synonyms])]
+    return F.normalize(torch.stack(means), dim=-1)

@@ -1,0 +1,128 @@
+"""photos + model → tags: the model's own vocabulary, and any words a person types."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from ramkit.embeddings import Embedded
+from ramkit.errors import InputError
+from ramkit.features import read_batches
+from ramkit.photos import find_photos
+from ramkit.progress import Track, silent
+from ramkit.tagger import Tagger
+
+_BATCH = 8  # photos decoded together
+
+
+@dataclass(frozen=True)
+class TagScore:
+    """A tag with its score σ(logit) in (0, 1); `open_set` marks a word that was typed."""
+
+    tag: str
+    score: float
+    open_set: bool = False
+
+
+@dataclass(frozen=True)
+class TaggedPhoto:
+    """The tags of one photo, best first; or the reason why it has none."""
+
+    image: str
+    tags: list[TagScore] = field(default_factory=list)
+    error: str = ""
+
+
+def tag(
+    *,
+    photos: Sequence[str | Path],
+    tagger: Tagger,
+    open_set: Sequence[str] = (),
+    threshold: float | None = None,
+    top_k: int = 20,
+    track: Track = silent,
+) -> Iterator[TaggedPhoto]:
+    """Tags of every photo that the arguments name, one after another.
+
+    Args:
+        photos: files, folders, `.tar` shards.
+        open_set: words and phrases to score beside the vocabulary; they are told whatever their score, unless a
+            threshold is given.
+        threshold: least score; None takes the model's own.
+        top_k: most tags of the vocabulary for a photo; 0 for all.
+
+    Raises:
+        InputError: a name that leads to no photo, or a threshold outside [0, 1].
+    """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(f"--threshold {threshold} is no score.", cure="Give a number from 0 to 1.")
+    references = find_photos(photos)
+    questions = _Questions(tagger, open_set)
+    least = tagger.threshold if threshold is None else threshold
+    done = 0
+    found = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
+    for positions, pixels, unreadable in track(found, total=-(-len(references) // _BATCH), what="tagging"):
+        rows = iter(questions.scores(pixels)) if pixels is not None else iter(())
+        for position in range(done, done + len(positions) + len(unreadable)):
+            if position in unreadable:
+                yield TaggedPhoto(references[position], error=unreadable[position])
+            else:
+                yield TaggedPhoto(references[position], questions.told(next(rows), least, top_k, threshold is None))
+        done += len(positions) + len(unreadable)
+
+
+def read_words(given: Sequence[str]) -> list[str]:
+    """Words of `--open-set` values: comma-separated, or `@FILE` with one a line; each once, in order.
+
+    Raises:
+        InputError: a file that cannot be read, or no word at all in a value.
+    """
+    words: list[str] = []
+    for value in given:
+        parts = _lines_of(value[1:]) if value.startswith("@") else value.split(",")
+        own = [" ".join(part.split()) for part in parts]
+        if not any(own):
+            raise InputError(f"--open-set {value!r} holds no word.", cure='Give words, as in --open-set "corgi, sled".')
+        words.extend(word for word in own if word)
+    return list(dict.fromkeys(words))
+
+
+class _Questions:
+    """Everything that is asked of each photo: the vocabulary, then the typed words that it lacks."""
+
+    def __init__(self, tagger: Tagger, open_set: Sequence[str]) -> None:
+        self._tagger = tagger
+        known = {name.lower() for name in tagger.tags}
+        self._typed = {word.lower() for word in open_set}
+        new = [word for word in open_set if word.lower() not in known]
+        self._names = [*tagger.tags, *new]
+        self._new = tagger.describe(new) if new else None
+
+    def scores(self, pixels: torch.Tensor) -> torch.Tensor:
+        """σ(logit) [B, C + typed words] of pixels [B, 3, S, S]."""
+        features = self._tagger.features(pixels)
+        asked: list[Embedded] = [self._tagger.vocabulary, *([self._new] if self._new else [])]
+        return torch.cat([self._tagger.logits(features, part) for part in asked], dim=1).sigmoid()
+
+    def told(self, scores: torch.Tensor, least: float, top_k: int, all_typed: bool) -> list[TagScore]:
+        """What is told of one photo's scores [C + typed words], best first."""
+        told: list[TagScore] = []
+        room = top_k or len(self._names)
+        for number in scores.argsort(descending=True).tolist():
+            score, name = float(scores[number]), self._names[number]
+            typed = name.lower() in self._typed
+            fits = score >= least and (typed or room > 0)
+            if fits or (typed and all_typed):
+                told.append(TagScore(name, score, typed))
+                room -= not typed
+        return told
+
+
+def _lines_of(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not readable as a list of words ({error}).", cure="One word or phrase a line."
+        ) from None

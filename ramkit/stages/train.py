@@ -1,0 +1,345 @@
+"""triplets + embeddings → model: tags and captions are aligned with the image in one pass of the decoder."""
+
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ramkit import artifact
+from ramkit.artifact import Artifact, Draft
+from ramkit.config import TrainConfig, as_dict
+from ramkit.embeddings import TENSORS, Embedded, read_embeddings
+from ramkit.errors import ArtifactError, InputError
+from ramkit.features import compute_features
+from ramkit.files import read_rows, to_json_line
+from ramkit.metrics import best_threshold, mean_average_precision
+from ramkit.progress import Track, silent
+from ramkit.ram.image_encoder import ImageEncoder, create_image_encoder
+from ramkit.ram.model import AlignmentHead, ModelConfig
+from ramkit.ram.photo_batches import AugmentedPhotos, CachedFeatures, ImageSource
+from ramkit.ram.teacher import Teacher, imagenet_teacher
+from ramkit.ram.training import Trainer, batches, epoch_order
+from ramkit.tagger import save_model, text_encoder_named
+from ramkit.text.encoders import TextEncoder
+
+CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
+FEATURES = ".features"  # folder in the artefact root
+_CAPTION_WORDS = 30
+_DEFAULT_THRESHOLD = 0.68  # the published one, where nothing is kept aside to set it on
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """One photo, the numbers of its tags, its captions as the text encoder is given them."""
+
+    image: str
+    tags: list[int]
+    captions: list[str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that training reads, checked to belong together."""
+
+    rows: list[dict[str, Any]]  # of the vocabulary, without what is held out
+    embedded: Embedded
+    training: list[Triplet]
+    validation: list[Triplet]
+    inputs: list[Artifact]
+
+
+def train(
+    *,
+    artifacts: Path,
+    config: TrainConfig,
+    embeddings: str | None = None,
+    triplets: str | None = None,
+    vocabulary: str | None = None,
+    track: Track = silent,
+    tell: Callable[[str], None] = lambda message: None,
+) -> Artifact:
+    """Train a model on the newest triplets and embeddings, or those named, and publish it.
+
+    A killed run goes on from its last checkpoint when the same command is given again.
+
+    Raises:
+        ArtifactError: an input is missing or made from another vocabulary or text encoder.
+        InputError: nothing to train on, or unusable weights.
+    """
+    started = time.monotonic()
+    task, text_encoder = _read_task(artifacts, config, vocabulary, triplets, embeddings)
+    image_encoder = create_image_encoder(config.image_encoder, weights=config.image_weights, size=config.image_size)
+    settings = {**as_dict(config), "text_encoder": text_encoder.identity()}
+    with artifact.draft(artifacts, "model", inputs=task.inputs, config=settings, resumable=True) as work:
+        torch.manual_seed(config.seed)
+        model = model_config(config, image_encoder, text_encoder.width)
+        head = AlignmentHead(model)
+        source = _image_source(artifacts, config, image_encoder, task.training, track)
+        trained = _fit(work, task, head, image_encoder, source, text_encoder, config, track, tell)
+        image_encoder.module.eval()
+        threshold, quality = _validate(artifacts, task, head.eval(), image_encoder, track)
+        save_model(
+            work.path,
+            config=model,
+            head=head,
+            image_encoder=image_encoder.module,
+            embedded=task.embedded,
+            rows=task.rows,
+            text_encoder=text_encoder,
+            threshold=threshold,
+        )
+        (work.path / CHECKPOINT).unlink(missing_ok=True)
+        work.statistics = {
+            "tags": len(task.rows),
+            "photos": len(task.training) - len(source.failed),
+            "unreadable": [task.training[position].image for position in sorted(source.failed)][:20],
+            "unreadable_photos": len(source.failed),
+            "resumed": work.resumed,
+            "threshold": threshold,
+            **trained,
+            **quality,
+            "seconds": round(time.monotonic() - started),
+        }
+        return work.publish()
+
+
+def model_config(config: TrainConfig, image_encoder: ImageEncoder, embed_width: int) -> ModelConfig:
+    """The architecture that a training configuration asks for."""
+    return ModelConfig(
+        image_encoder=config.image_encoder,
+        image_size=image_encoder.preprocess.size,
+        image_width=image_encoder.width,
+        embed_width=embed_width,
+        query_width=config.query_width,
+        heads=config.heads,
+        hidden=config.hidden,
+        layers=config.layers,
+        dropout=config.dropout,
+        reweighting=config.reweighting,
+        similarity=config.similarity,
+        mean=image_encoder.preprocess.mean,
+        std=image_encoder.preprocess.std,
+        interpolation=image_encoder.preprocess.interpolation,
+    )
+
+
+def clean_caption(caption: str) -> str:
+    """Lower case, without the punctuation that says nothing, at most 30 words: as published."""
+    words = re.sub(r"[.!\"()*#:;~]", " ", caption.lower()).split()
+    return " ".join(words[:_CAPTION_WORDS])
+
+
+def _read_task(
+    artifacts: Path,
+    config: TrainConfig,
+    vocabulary: str | None,
+    triplets: str | None,
+    embeddings: str | None,
+) -> tuple[Task, TextEncoder]:
+    words = artifact.find(artifacts, "vocabulary", vocabulary)
+    photos = artifact.find(artifacts, "triplets", triplets)
+    vectors = artifact.find(artifacts, "embeddings", embeddings)
+    photos.require_input(words)
+    vectors.require_input(words)
+    text_encoder = text_encoder_named(config.text_encoder or vectors.config["text_encoder"])
+    if vectors.config["encoder"] != text_encoder.identity():
+        raise ArtifactError(
+            f"{vectors.name} was made with {vectors.config['encoder']['spec']}, training would use "
+            f"{text_encoder.identity()['spec']}.",
+            cure="Use the same text encoder, or embed anew: ramkit embed --text-encoder SPEC",
+        )
+    rows = list(read_rows(words.file("vocabulary.jsonl")))
+    kept = _kept(rows, config.hold_out)
+    examples = list(_triplets(photos, [rows[number]["tag"] for number in kept], config.hold_out))
+    training, validation = _split(examples, config.validation)
+    if not training:
+        raise InputError(f"{photos.path}: no photo with a tag or caption.", cure="Parse more captions.")
+    task = Task(
+        rows=[rows[number] for number in kept],
+        embedded=read_embeddings(vectors.file(TENSORS)).choose(kept),
+        training=training,
+        validation=validation,
+        inputs=[words, photos, vectors],
+    )
+    return task, text_encoder
+
+
+def _kept(rows: Sequence[dict[str, Any]], hold_out: Sequence[str]) -> list[int]:
+    """Numbers of the tags that training may see: none that is held out or has a held-out word within."""
+    if unknown := sorted(set(hold_out) - {row["tag"] for row in rows}):
+        raise InputError(f"hold_out names {', '.join(unknown)}: not in the vocabulary.", cure="Check the spelling.")
+    forbidden = _mentions(hold_out)
+    return [
+        number
+        for number, row in enumerate(rows)
+        if not any(forbidden(name) for name in [row["tag"], *row.get("aliases", ())])
+    ]
+
+
+def _mentions(words: Sequence[str]) -> Any:
+    """A predicate: does a text hold one of the words, singular or plural?"""
+    if not words:
+        return lambda text: False
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})(?:s|es)?\b", re.IGNORECASE).search
+
+
+def _triplets(photos: Artifact, tags: Sequence[str], hold_out: Sequence[str]) -> Iterator[Triplet]:
+    numbers = {tag: number for number, tag in enumerate(tags)}
+    forbidden = _mentions(hold_out)
+    for row in read_rows(photos.file("triplets.jsonl")):
+        own = [numbers[tag] for tag in row["tags"] if tag in numbers]
+        captions = [clean_caption(text) for text in row["captions"] if not forbidden(text)]
+        captions = [text for text in captions if text]
+        if own or captions:
+            yield Triplet(row["image"], own, captions)
+
+
+def _split(examples: Sequence[Triplet], share: float) -> tuple[list[Triplet], list[Triplet]]:
+    """(training, validation); a photo's own reference decides, so that more photos do not move others."""
+    aside = [zlib.crc32(Path(example.image).name.encode()) % 10_000 < share * 10_000 for example in examples]
+    training = [example for example, held in zip(examples, aside, strict=True) if not held]
+    validation = [example for example, held in zip(examples, aside, strict=True) if held]
+    return training, validation
+
+
+def _image_source(
+    artifacts: Path, config: TrainConfig, encoder: ImageEncoder, examples: Sequence[Triplet], track: Track
+) -> ImageSource:
+    references = [example.image for example in examples]
+    if not config.freeze_image_encoder:
+        return AugmentedPhotos(references, encoder.preprocess, config.seed)
+    return CachedFeatures(_features(artifacts, encoder, references, track))
+
+
+def _features(artifacts: Path, encoder: ImageEncoder, references: Sequence[str], track: Track) -> Any:
+    return compute_features(
+        artifacts / FEATURES,
+        references,
+        identity=encoder.identity(),
+        prepare=lambda photo, _: encoder.preprocess(photo),
+        encode=encoder,
+        track=track,
+    )
+
+
+def _fit(
+    work: Draft,
+    task: Task,
+    head: AlignmentHead,
+    image_encoder: ImageEncoder,
+    source: ImageSource,
+    text_encoder: TextEncoder,
+    config: TrainConfig,
+    track: Track,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Run all epochs, from the draft's checkpoint where it holds one."""
+    teacher = _teacher(config, text_encoder)
+    usable = [position for position in range(len(task.training)) if position not in source.failed]
+    if not usable:
+        raise InputError("None of the photos to train on can be read.", cure="Check that they are where they were.")
+    steps_an_epoch = max(len(usable) // config.batch, 1)
+    trained = None if config.freeze_image_encoder else image_encoder.module
+    trainer = Trainer(head, trained, task.embedded, teacher, config, steps_an_epoch)
+    trainer.resume(work.path / CHECKPOINT)
+    if trainer.steps_done:
+        tell(f"going on after step {trainer.steps_done:,} of an earlier run")
+    captions = _CaptionVectors(text_encoder)
+    total = config.epochs * steps_an_epoch
+    steps = _steps(usable, source, config, steps_an_epoch, trainer.steps_done)
+    meter: dict[str, float] = {}
+    for epoch, positions, images in track(steps, total=total, what="training", done=trainer.steps_done):
+        examples = [task.training[position] for position in positions]
+        chosen = [(number, _one_of(example.captions, epoch)) for number, example in enumerate(examples)]
+        owners = [number for number, text in chosen if text]
+        vectors = captions([text for _, text in chosen if text])
+        losses = trainer.step(images, [example.tags for example in examples], vectors, owners)
+        for name in ("tag", "text", "teacher"):
+            meter[name] = meter.get(name, 0.0) + float(getattr(losses, name))
+        if trainer.steps_done % steps_an_epoch == 0:
+            _log_epoch(work.path / LOG, epoch, trainer, meter)
+            meter.clear()
+        if trainer.steps_done % config.checkpoint_steps == 0:
+            trainer.save(work.path / CHECKPOINT)
+    return {"steps": trainer.steps_done}
+
+
+def _steps(
+    usable: Sequence[int], source: ImageSource, config: TrainConfig, steps_an_epoch: int, done: int
+) -> Iterator[tuple[int, list[int], torch.Tensor]]:
+    """(epoch, positions [B], images [B, …]) of every step that is not done yet."""
+    for epoch in range(done // steps_an_epoch, config.epochs):
+        order = torch.tensor(usable)[epoch_order(len(usable), epoch, config.seed)]
+        skip = max(done - epoch * steps_an_epoch, 0)
+        for positions, images in source.batches(list(batches(order, config.batch)), epoch, skip=skip):
+            yield epoch, positions, images
+
+
+def _one_of(captions: Sequence[str], epoch: int) -> str:
+    """One caption a photo and epoch, in turn; empty where it has none."""
+    return captions[epoch % len(captions)] if captions else ""
+
+
+class _CaptionVectors:
+    """Captions are encoded online, by a frozen encoder: what was encoded once is remembered, up to a limit."""
+
+    _LIMIT = 300_000
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+        self._known: dict[str, torch.Tensor] = {}
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors [N, E]."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if len(self._known) + len(new) > self._LIMIT:
+            self._known.clear()
+            new = list(dict.fromkeys(texts))
+        self._known.update(zip(new, self._encoder.encode(new), strict=True))
+        return torch.stack([self._known[text] for text in texts]) if texts else torch.empty(0, self._encoder.width)
+
+
+def _teacher(config: TrainConfig, text_encoder: TextEncoder) -> Teacher | None:
+    return imagenet_teacher(config.image_weights, text_encoder.encode) if config.teacher_loss else None
+
+
+def _log_epoch(path: Path, epoch: int, trainer: Trainer, meter: dict[str, float]) -> None:
+    rate = trainer.optimizer.param_groups[0]["lr"]
+    means = {name: round(value / trainer.steps_an_epoch, 4) for name, value in meter.items()}
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(to_json_line({"epoch": epoch + 1, "step": trainer.steps_done, "learning_rate": rate, **means}))
+
+
+def _validate(
+    artifacts: Path, task: Task, head: AlignmentHead, image_encoder: ImageEncoder, track: Track
+) -> tuple[float, dict[str, Any]]:
+    """(threshold with the best micro F1, statistics) on the photos kept aside, their captions' tags as labels."""
+    if not task.validation:
+        return _DEFAULT_THRESHOLD, {}
+    references = [example.image for example in task.validation]
+    store = _features(artifacts, image_encoder, references, track)
+    readable = [position for position in range(len(references)) if position not in store.failed]
+    labels = torch.zeros(len(readable), len(task.rows), dtype=torch.bool)
+    for row, position in enumerate(readable):
+        labels[row, task.validation[position].tags] = True
+    if not labels.any():
+        return _DEFAULT_THRESHOLD, {}
+    scores = torch.cat([_scores(head, store[[position]], task.embedded) for position in readable])
+    threshold, f1 = best_threshold(scores.numpy(), labels.numpy())
+    found = mean_average_precision(scores.numpy(), labels.numpy())
+    return threshold, {
+        "validation_photos": len(readable),
+        "validation_f1": round(f1, 4),
+        "validation_map": round(found, 4),
+    }
+
+
+def _scores(head: AlignmentHead, features: torch.Tensor, embedded: Embedded) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = head(features, embedded.descriptions, embedded.present)
+        return logits.sigmoid()

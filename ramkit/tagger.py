@@ -1,0 +1,182 @@
+"""A trained model, ready to tag: what a model artefact holds, how it is saved, loaded and asked.
+
+model.json                 architecture, threshold, text encoder's identity
+head.safetensors           projection, re-weighting temperature, alignment decoder
+image_encoder.safetensors  the timm model
+embeddings.safetensors     descriptions' vectors [C, D, E] and their counts [C]
+vocabulary.jsonl           the tags, in the order of the vectors
+sentence_encoder.*, tokenizer.json   where the text encoder travels with the model
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ramkit import artifact
+from ramkit.artifact import Artifact
+from ramkit.embeddings import TENSORS, Embedded, read_embeddings, save_embeddings
+from ramkit.errors import ArtifactError
+from ramkit.files import read_rows, write_rows
+from ramkit.photos import Preprocess
+from ramkit.ram.image_encoder import build_timm, spatial_features
+from ramkit.ram.model import AlignmentHead, ModelConfig
+from ramkit.tensors import Precision, load_tensors, save_tensors
+from ramkit.text.encoders import (
+    SENTENCE_FILES,
+    SentenceEncoder,
+    TextEncoder,
+    load_text_encoder,
+    read_saved_sentence_encoder,
+)
+from ramkit.text.prompts import TEMPLATE
+
+_CONFIG, _HEAD, _IMAGE_ENCODER, _VOCABULARY = (
+    "model.json",
+    "head.safetensors",
+    "image_encoder.safetensors",
+    "vocabulary.jsonl",
+)
+_CHUNK = 1024  # queries decoded at once; tags do not see one another, so chunks change nothing but memory
+BUNDLED = Path(__file__).parent / "bundled"
+MINI = "mini"
+
+
+def find_model(root: Path, which: str | None = None) -> Artifact:
+    """The model that `which` names: a bundled one, a version of the root, or a folder. None takes the root's newest
+    and, where it has none, the bundled mini.
+
+    Raises:
+        ArtifactError: there is no such model, or it was changed.
+    """
+    if which is None and not artifact.versions(root, "model"):
+        which = MINI
+    if which is not None and (BUNDLED / which / artifact.MANIFEST).is_file():
+        return artifact.load(BUNDLED / which, "model")
+    return artifact.find(root, "model", which)
+
+
+class Tagger:
+    """Scores photos against its own vocabulary and any other words."""
+
+    def __init__(self, source: Artifact) -> None:
+        settings = json.loads(source.file(_CONFIG).read_text(encoding="utf-8"))
+        self.source = source
+        self.config = _model_config(settings["model"])
+        self.threshold: float = settings["threshold"]
+        self.text_identity: dict[str, str] = settings["text_encoder"]
+        self.rows = list(read_rows(source.file(_VOCABULARY)))
+        self.tags: list[str] = [row["tag"] for row in self.rows]
+        self.preprocess = preprocess_of(self.config)
+
+    @cached_property
+    def image_encoder(self) -> nn.Module:
+        """The timm model, float32, ready to run."""
+        module = build_timm(self.config.image_encoder, size=self.config.image_size)
+        module.load_state_dict(load_tensors(self.source.file(_IMAGE_ENCODER)))
+        return module.eval().requires_grad_(False)
+
+    @cached_property
+    def head(self) -> AlignmentHead:
+        head = AlignmentHead(self.config)
+        head.load_state_dict(load_tensors(self.source.file(_HEAD)))
+        return head.eval().requires_grad_(False)
+
+    @cached_property
+    def vocabulary(self) -> Embedded:
+        """Descriptions of the model's own tags.
+
+        Raises:
+            ArtifactError: not as many as there are tags.
+        """
+        embedded = read_embeddings(self.source.file(TENSORS))
+        if len(embedded.counts) != len(self.tags):
+            raise ArtifactError(
+                f"{self.source.path}: {len(self.tags)} tags, but embeddings of {len(embedded.counts)}.",
+                cure="Train the model anew: ramkit train",
+            )
+        return embedded
+
+    @property
+    def has_text_encoder(self) -> bool:
+        """Whether the text encoder travels with the model."""
+        return SENTENCE_FILES[0] in self.source.manifest["files"]
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The encoder the model was trained with, from the artefact itself or by its name."""
+        if self.has_text_encoder:
+            return read_saved_sentence_encoder(self.source.path)
+        encoder = load_text_encoder(self.text_identity["spec"])
+        if encoder.identity() != self.text_identity:
+            raise ArtifactError(
+                f"{self.text_identity['spec']} is not the text encoder that {self.source.name} was trained with.",
+                cure="Name the one that its manifest tells.",
+            )
+        return encoder
+
+    def describe(self, words: Sequence[str]) -> Embedded:
+        """Queries for words typed by a person: the template's vector, one description a word."""
+        vectors = self.text_encoder.encode([TEMPLATE.format(word) for word in words])
+        return Embedded(vectors[:, None], torch.ones(len(words), dtype=torch.long))
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Spatial features [B, T, V] of prepared pixels [B, 3, S, S]."""
+        with torch.inference_mode():
+            return spatial_features(self.image_encoder, pixels)
+
+    def logits(self, features: torch.Tensor, asked: Embedded) -> torch.Tensor:
+        """Logits [B, C] of features [B, T, V] for the tags that `asked` describes."""
+        with torch.inference_mode():
+            tokens = self.head.project(features)
+            parts = [
+                self.head.align(self.head.tag_queries(tokens, chunk.descriptions, chunk.present), tokens)
+                for chunk in asked.split(_CHUNK)
+            ]
+            return torch.cat(parts, dim=1)
+
+
+def text_encoder_named(spec: str) -> TextEncoder:
+    """The encoder of a spec as `load_text_encoder` takes it, or of a bundled model by the model's name."""
+    if (BUNDLED / spec / artifact.MANIFEST).is_file():
+        return Tagger(find_model(Path(), spec)).text_encoder
+    return load_text_encoder(spec)
+
+
+def save_model(
+    folder: Path,
+    *,
+    config: ModelConfig,
+    head: AlignmentHead,
+    image_encoder: nn.Module,
+    embedded: Embedded,
+    rows: Sequence[dict[str, Any]],
+    text_encoder: TextEncoder,
+    threshold: float,
+    weights: Precision = "float16",
+    vectors: Precision = "int8",
+) -> None:
+    """Write all files of a model artefact; a sentence encoder travels with it, an open_clip one is named."""
+    save_tensors(folder / _HEAD, head.state_dict(), weights)
+    save_tensors(folder / _IMAGE_ENCODER, image_encoder.state_dict(), weights)
+    save_embeddings(folder / TENSORS, embedded, vectors)
+    write_rows(folder / _VOCABULARY, rows)
+    if isinstance(text_encoder, SentenceEncoder):
+        text_encoder.save(folder)
+    settings = {"model": asdict(config), "threshold": threshold, "text_encoder": text_encoder.identity()}
+    (folder / _CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def preprocess_of(config: ModelConfig) -> Preprocess:
+    """How photos are prepared for this model's image encoder."""
+    return Preprocess(config.image_size, config.mean, config.std, config.interpolation)
+
+
+def _model_config(values: dict[str, Any]) -> ModelConfig:
+    pairs = {name: tuple(values[name]) for name in ("mean", "std")}  # JSON has lists only
+    return ModelConfig(**{**values, **pairs})

