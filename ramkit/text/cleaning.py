@@ -79,7 +79,7 @@ def clean(caption: str) -> Cleaned:
 
 def _mend(text: str) -> str:
     mended = [_mended(word) for word in text.split()[:MAX_WORDS]]
-    return _SPACES.sub(" ", " ".join(mended)).strip()
+    return _SPACES.sub(" ", " ".join(mended)).strip(" .,;:")
 
 
 def _mended(word: str) -> str:

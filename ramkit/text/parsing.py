@@ -27,6 +27,7 @@ from ramkit.text.vocabulary import Tag
 
 UNIT = 4096  # rows a unit: some seconds of work, some megabytes of memory
 _FEW = 2 * UNIT  # so few rows are parsed before further processes have started
+_DONE = "done.json"
 _EXAMPLES = 20  # bad rows kept with their place, a unit
 
 
@@ -110,31 +111,50 @@ def parse_sources(
     """Parse what is not in the cache yet."""
     units: list[Unit] = []
     reused = 0
+    unfinished: list[tuple[Path, list[Unit]]] = []
     identity = job.identity()
     with _Workers(job, processes) as workers:
         for source in track(sources, total=len(sources), what="parsing captions"):
             home = _home(source, columns, identity)
-            done = home / "done.json"
-            if done.is_file():
-                count = int(json.loads(done.read_text())["units"])
-                found = [Unit(_unit_path(home, number)) for number in range(count)]
-                if all(unit.path.is_file() for unit in found):
-                    units.extend(found)
-                    reused += count
-                    continue
+            finished = _finished_units(home)
+            if finished is not None:
+                units.extend(finished)
+                reused += len(finished)
+                continue
             home.mkdir(parents=True, exist_ok=True)
-            count = 0
+            own = []
             for number, rows in enumerate(_units_of(source)):
-                path = _unit_path(home, number)
-                if path.is_file():
+                unit = Unit(_unit_path(home, number))
+                if unit.path.is_file():
                     reused += 1
                 else:
-                    workers.submit(rows, path)
-                units.append(Unit(path))
-                count += 1
-            workers.drain()
-            files.write_whole(done, json.dumps({"units": count}))
+                    workers.submit(rows, unit.path)
+                own.append(unit)
+            units.extend(own)
+            unfinished = _finish([*unfinished, (home, own)])
+        workers.drain()
+        _finish(unfinished)
     return Outcome(units, reused)
+
+
+def _finished_units(home: Path) -> list[Unit] | None:
+    """The units of a source that an earlier run read to its end; None where it has to be read."""
+    done = home / _DONE
+    if not done.is_file():
+        return None
+    units = [Unit(_unit_path(home, number)) for number in range(int(json.loads(done.read_text())["units"]))]
+    return units if all(unit.path.is_file() for unit in units) else None
+
+
+def _finish(sources: Iterable[tuple[Path, list[Unit]]]) -> list[tuple[Path, list[Unit]]]:
+    """Mark sources whose units are all written; gives back the others."""
+    waiting = []
+    for home, units in sources:
+        if all(unit.path.is_file() for unit in units):
+            files.write_whole(home / _DONE, json.dumps({"units": len(units)}))
+        else:
+            waiting.append((home, units))
+    return waiting
 
 
 @lru_cache(maxsize=1)
