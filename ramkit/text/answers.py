@@ -7,6 +7,7 @@ echo and nothing else, a repeat of another answer, or about anything but looks. 
 
 import re
 import unicodedata
+import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,7 @@ Fault = Literal["empty", "refusal", "cut", "echo", "repeat", "too long", "not vi
 Mend = Literal["trimmed", "list", "echo removed", "preamble removed", "shortened"]
 
 FAULTS: tuple[Fault, ...] = ("empty", "refusal", "cut", "echo", "repeat", "too long", "not visual")
+_REFUSED_WITHIN = 300  # characters: a refusal comes first, and the search is dear
 LONGEST = 4000  # characters looked at; a server gone wild may send megabytes
 _REFUSAL = re.compile(
     r"\bas an? (\w+ )?(ai|artificial|language model|large language)\b|\bi('m| am) (just )?an? (ai|language model)"
@@ -35,28 +37,37 @@ _MARKDOWN = re.compile(r"\*\*|__|`+|^\s{0,3}#{1,6}\s+|^\s*>\s+", re.MULTILINE)
 _CONTROLS = re.compile(
     "[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ud800-\\udfff\\ue000-\\uf8ff]"
 )
+_NO_WORD = re.compile(r"[\W_]+")
 _SPECIAL = re.compile(r"<\|[^|>]{1,30}\|>|</?(s|think|answer)>|\[/?INST\]")
 # A sentence's end: its mark, closing quotes, then a blank or the end; not after single letters or "e.g.".
 _END = re.compile(
     r"(?<![ (]\w)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\betc)[.!?][\"')\]\u201d\u2019]*(?=\s|$)"
     r"|[\u3002\uff01\uff1f][\"')\]\u300d\u300f\u201d\u2019]*"
 )
-# Words of looks: shape, size, colour, matter, parts, place, light. One is enough.
-_VISUAL = re.compile(
-    r"\b(look|looks|looking|appear\w*|resembl\w*|similar|visual\w*|visib\w*|seen|see|color\w*|colour\w*|shap\w*"
-    r"|siz\w*|textur\w*|pattern\w*|surface\w*|round\w*|circular|oval|square|rectang\w*|triang\w*|cylind\w*|curv\w*"
-    r"|straight|flat|thin|thick|wide|narrow|broad|slender|long\w*|short\w*|tall|high|low|large|big|small|tiny|huge"
-    r"|massive|compact|heavy|light\w*|bright\w*|dark\w*|pale|shin\w*|gloss\w*|matte|transparent|clear|opaque|smooth"
-    r"|rough|soft|hard|fluffy|furry|hairy|fur|hair|feather\w*|scale\w*|skin|red\w*|blue\w*|green\w*|yellow\w*|orange"
-    r"|purple|pink|brown\w*|black|white\w*|gr[ae]y\w*|gold\w*|silver\w*|beige|tan|wood\w*|metal\w*|plastic|glass"
-    r"|leather|fabric|cloth|stone|brick|concrete|paper|ceramic|handle\w*|wheel\w*|leg|legs|arm|arms|wing\w*|tail\w*"
-    r"|ear|ears|eye|eyes|beak|head|face|body|neck|feet|foot|hand|hands|leaf|leaves|petal\w*|stem\w*|branch\w*|trunk"
-    r"|window\w*|door\w*|roof\w*|wall\w*|edge\w*|corner\w*|top|bottom|side|sides|front|back|stripe\w*|striped|spot\w*"
-    r"|dot\w*|line|lines|pointed|sharp|blunt|hollow|open|closed|wear\w*|worn|dressed|held|hold\w*|sit\w*|stand\w*"
-    r"|bent|raised|outdoor\w*|indoor\w*|sky|water|grass|sand|snow|ground|scene\w*|background|detail\w*|design\w*"
-    r"|structure\w*|form|figure\w*|feature\w*|distinctive|characteri[sz]ed|decorat\w*|frame\w*|panel\w*|layer\w*"
-    r"|piece\w*|view\w*|aerial|elevated|landscape\w*|made (of|from|up)|consist\w*|inch\w*|meter\w*|centimet\w*)\b",
-    re.IGNORECASE,
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# Words of looks: shape, size, colour, matter, parts, place, light. One is enough; of some the beginning is.
+_VISUAL = frozenset(
+    _words(
+        "aerial arm arms back background beak beige bent big black blunt body bottom brick broad ceramic "
+        "characterised characterized circular clear closed cloth compact concrete distinctive dressed ear ears "
+        "elevated eye eyes fabric face feet flat fluffy foot form front fur furry glass grass ground hair hairy hand "
+        "hands hard head heavy held high hollow huge large leaf leather leaves leg legs line lines look looking "
+        "looks low made massive matte narrow neck opaque open orange oval pale paper pink plastic pointed purple "
+        "raised rough sand see seen sharp side sides similar skin sky slender small smooth snow soft square stone "
+        "straight tall tan thick thin tiny top transparent trunk water wide worn"
+    )
+)
+_VISUAL_BEGINNINGS = _words(
+    "appear blue branch bright brown centimet color colour consist corner curv cylind dark decorat design detail "
+    "door dot edge feather feature figure frame gloss gold gray green grey handle hold inch indoor landscape "
+    "layer light long metal meter outdoor panel pattern petal piece rectang red resembl roof round scale scene "
+    "shap shin short silver sit siz spot stand stem stripe structure surface tail textur triang view visib "
+    "visual wall wear wheel white window wing wood yellow"
 )
 
 
@@ -67,6 +78,7 @@ class Verdict:
     text: str
     fault: Fault = ""
     mended: tuple[Mend, ...] = ()
+    print: int = 0  # the text's fingerprint
 
     @property
     def good(self) -> bool:
@@ -94,7 +106,7 @@ def judge(
         longest: most tokens.
         english: whether the list of visual words applies.
     """
-    if _REFUSAL.search(answer[:LONGEST]):
+    if _REFUSAL.search(answer[:_REFUSED_WITHIN]):
         return Verdict("", "refusal")
     text, mended = _plain(answer[:LONGEST], prompt)
     if not text:
@@ -108,18 +120,23 @@ def judge(
         text, mended = _shortened(text, count, longest), (*mended, "shortened")
         if not text:
             return Verdict("", "too long")
-    if english and not _VISUAL.search(text):
+    if english and not is_visual(text):
         return Verdict(text, "not visual")
-    if fingerprint(text) in seen:
+    mark = fingerprint(text)
+    if mark in seen:
         return Verdict(text, "repeat")
-    return Verdict(text, "", mended)
+    return Verdict(text, "", mended, mark)
+
+
+def is_visual(text: str) -> bool:
+    """Whether an English text has a word that tells of looks."""
+    return any(word in _VISUAL or word.startswith(_VISUAL_BEGINNINGS) for word in re.findall(r"[a-z]+", text.lower()))
 
 
 def fingerprint(text: str) -> int:
     """Equal for texts that differ in case, punctuation and blanks alone; the same in every process."""
-    import zlib
-
-    bare = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).lower()).strip().encode()
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    bare = _NO_WORD.sub(" ", plain.lower()).strip().encode()
     return zlib.crc32(bare) << 32 | zlib.adler32(bare)
 
 

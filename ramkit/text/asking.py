@@ -85,6 +85,7 @@ class Ledger:
         self.terms = terms
         self._entries = [Entry(len(terms.prompts)) for _ in subjects]
         self._places = {subject.tag: place for place, subject in enumerate(subjects)}
+        self._keys: dict[tuple[int, int], str] = {}
         self.there = 0
         self.faults: Counter[str] = Counter()
         self.mended: Counter[str] = Counter()
@@ -118,13 +119,19 @@ class Ledger:
     def prints(self, place: int) -> set[int]:
         return self._entries[place].prints
 
-    def note_kept(self, place: int, prompt: int, index: int, text: str) -> bool:
+    def key(self, place: int, prompt: int) -> str:
+        """The answers' key, worked out once."""
+        if (place, prompt) not in self._keys:
+            self._keys[place, prompt] = self.terms.key(self.subjects[place], prompt)
+        return self._keys[place, prompt]
+
+    def note_kept(self, place: int, prompt: int, index: int, text: str, mark: int = 0) -> bool:
         """Enter an answer; False where that place is taken."""
         entry = self._entries[place]
         if entry.there[prompt - 1] >> index & 1:
             return False
         entry.there[prompt - 1] |= 1 << index
-        entry.prints.add(fingerprint(text))
+        entry.prints.add(mark or fingerprint(text))
         self.there += 1
         full = (1 << self.terms.answers) - 1
         if all(there == full for there in entry.there):
@@ -165,7 +172,7 @@ class Ledger:
         place, prompt = self._places.get(row.get("tag", "")), row.get("prompt")
         if place is None or not isinstance(prompt, int) or not 1 <= prompt <= len(self.terms.prompts):
             return None
-        return (place, prompt) if row.get("key") == self.terms.key(self.subjects[place], prompt) else None
+        return (place, prompt) if row.get("key") == self.key(place, prompt) else None
 
     def reusable(self, rows: Iterable[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
         """Rows of another log or artefact that answer what is missing here, entered as they pass."""
@@ -222,6 +229,9 @@ class Asking:
     _told: float = field(default_factory=time.monotonic)
     _soft: dict[tuple[int, int], list[Verdict]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._under_way = asyncio.Semaphore(self.concurrency)
+
     async def run(self) -> None:
         """Ask until nothing is missing, patience or calls are spent, or the server refuses."""
         jobs = self.ledger.jobs()
@@ -229,7 +239,8 @@ class Asking:
             begun = await self._probe(jobs)
             rest = chain(begun, jobs)
             async with asyncio.TaskGroup() as group:
-                for _ in range(self.concurrency):
+                # A few workers more than requests: while they judge answers, as many requests as may be are under way.
+                for _ in range(self.concurrency + self.concurrency // 4 + 1):
                     group.create_task(self._work(rest))
 
     async def run_in_batches(self, state: Path, *, poll: float = 30.0) -> None:
@@ -239,16 +250,14 @@ class Asking:
         """
         from ramkit.text.batch import ask_in_batch
 
-        by_key = {self.ledger.terms.key(self.ledger.subjects[place], prompt): (place, prompt)
+        by_key = {self.ledger.key(place, prompt): (place, prompt)
                   for place, prompt in self.ledger.jobs()}  # fmt: skip
         with self._progress():
             for _ in range(_MOST_ROUNDS + len(by_key) // _MOST_IN_BATCH):
                 wanted = list(islice(self.ledger.jobs(), _MOST_IN_BATCH))
                 if not wanted:
                     return
-                questions = (
-                    (self.ledger.terms.key(self.ledger.subjects[job[0]], job[1]), self._question(job)) for job in wanted
-                )
+                questions = ((self.ledger.key(*job), self._question(job)) for job in wanted)
                 async for key, reply in ask_in_batch(self.client, questions, state, poll=poll, tell=self.tell):
                     if (found := by_key.get(key)) is not None:
                         await self.log.append(self.take(found, reply, self._question(found).prompt))
@@ -327,7 +336,8 @@ class Asking:
         place, prompt = job
         question = self.ledger.terms.question(self.ledger.subjects[place], prompt, answers)
         self._calls += 1
-        reply = await self.client.ask(question)
+        async with self._under_way:
+            reply = await self.client.ask(question)
         self._failures = 0
         await self.log.append(self.take(job, reply, question.prompt))
         self._show()
@@ -337,7 +347,7 @@ class Asking:
         """Judge a reply's answers, enter them in the ledger; returns the rows to log."""
         place, prompt = job
         terms, subject = self.ledger.terms, self.ledger.subjects[place]
-        base = {"tag": subject.tag, "prompt": prompt, "key": terms.key(subject, prompt)}
+        base = {"tag": subject.tag, "prompt": prompt, "key": self.ledger.key(place, prompt)}
         rows: list[dict[str, Any]] = []
         free = iter(self.ledger.missing(place, prompt))
         english = is_english(terms.prompts[prompt - 1])
@@ -355,7 +365,7 @@ class Asking:
                 self._refuse(job, verdict)
                 rows.append({**base, "fault": verdict.fault, "text": text[:300]})
             elif (index := next(free, None)) is not None:
-                self.ledger.note_kept(place, prompt, index, verdict.text)
+                self.ledger.note_kept(place, prompt, index, verdict.text, verdict.print)
                 self.ledger.mended.update(verdict.mended)
                 rows.append({**base, "index": index, "text": verdict.text, "mended": list(verdict.mended)})
         self.ledger.note_call(reply.prompt_tokens, reply.answer_tokens)
@@ -371,7 +381,7 @@ class Asking:
         """With patience spent, answers that only seem not to be about looks are better than none."""
         place, prompt = job
         subject = self.ledger.subjects[place]
-        key = self.ledger.terms.key(subject, prompt)
+        key = self.ledger.key(place, prompt)
         rows = []
         for index, verdict in zip(self.ledger.missing(*job), self._soft.pop(job, ()), strict=False):
             if fingerprint(verdict.text) not in self.ledger.prints(place):

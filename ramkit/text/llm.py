@@ -153,7 +153,8 @@ class Client:
     async def _once(self, question: Question) -> Reply:
         end = self.endpoint
         create = self.openai.chat.completions.with_streaming_response.create
-        async with create(**self.body(question)) as response:
+        # The body goes in as it is: the package would walk through it to rename fields, a fifth of a call's work.
+        async with create(model=end.model, messages=[], extra_body=self.body(question)) as response:
             end.gate.told(response.headers)
             body = bytearray()
             async for piece in response.iter_bytes():
