@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -93,6 +93,9 @@ def parse_tags(
     ] = None,
     spacy_model: Annotated[str | None, typer.Option(help="spaCy pipeline; default: the best one installed.")] = None,
     processes: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one for every core.")] = 0,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where to parse: here, or on a Ray cluster (ramkit[ray]).")
+    ] = "local",
     histogram: Annotated[Path | None, typer.Option(help="Draw how many photos the tags occur in, as PNG.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,7 +118,12 @@ def parse_tags(
         _print_explanation(stage.explain(sentence=explain, artifacts=artifacts, settings=settings), as_json)
         return
     made, triplets = stage.parse_tags(
-        sources=sources or [], artifacts=artifacts, settings=settings, processes=processes, track=console.track
+        sources=sources or [],
+        artifacts=artifacts,
+        settings=settings,
+        processes=processes,
+        engine=engine,
+        track=console.track,
     )
     if histogram is not None:
         stage.draw(made, histogram)

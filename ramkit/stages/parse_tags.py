@@ -42,11 +42,13 @@ def parse_tags(
     artifacts: Path,
     settings: ParseTagsConfig,
     processes: int = 0,
+    engine: parsing.Engine = "local",
     track: progress.Track = progress.silent,
 ) -> tuple[Artifact, Artifact]:
     """Parse the captions of all sources; publishes a `vocabulary`, then the `triplets` made with it.
 
-    `processes`: 0 takes one for every core. It changes the pace, never the outcome.
+    `processes`: 0 takes one for every core; `engine`: "ray" parses on a Ray cluster. Both change the pace, never the
+    outcome.
 
     Raises:
         InputError: a source that cannot be read, no usable row, or no tag frequent enough.
@@ -57,7 +59,7 @@ def parse_tags(
     opened = open_sources(sources, columns)
     job = parsing.Job(settings.spacy_model, given_tags(settings, artifacts))
     parser, closed = parsing.tools_of(job)
-    outcome = parsing.parse_sources(opened, columns, job=job, processes=processes, track=track)
+    outcome = parsing.parse_sources(opened, columns, job=job, processes=processes, track=track, engine=engine)
     summary = _summary_of(outcome.units)
     units = parsing.merge_photos(outcome.units)
     if units != outcome.units:

@@ -20,16 +20,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ramkit import files, progress
 from ramkit.captions import BadRow, CaptionRow, Columns, Source
+from ramkit.errors import MissingError
 from ramkit.text.caption_parser import CaptionParser, Parsed
 from ramkit.text.closed import ClosedVocabulary
 from ramkit.text.vocabulary import Tag
 
 UNIT = 4096  # rows a unit: some seconds of work, some megabytes of memory
 _FEW = 2 * UNIT  # so few rows are parsed before further processes have started
+Engine = Literal["local", "ray"]
 _DONE = "done.json"
 _EXAMPLES = 20  # bad rows kept with their place, a unit
 
@@ -110,8 +112,11 @@ def parse_sources(
     job: Job,
     processes: int,
     track: progress.Track,
+    engine: Engine = "local",
 ) -> Outcome:
-    """Parse what is not in the cache yet."""
+    """Parse what is not in the cache yet, here or on a Ray cluster."""
+    if engine == "ray":
+        return _parse_on_ray(sources, columns, job, processes)
     units: list[Unit] = []
     reused = 0
     unfinished: list[tuple[Path, list[Unit]]] = []
@@ -138,6 +143,44 @@ def parse_sources(
         workers.drain()
         _finish(unfinished)
     return Outcome(units, reused)
+
+
+def _parse_on_ray(sources: Sequence[Source], columns: Columns, job: Job, processes: int) -> Outcome:
+    """The same units, a source a task of Ray Data; every node must see the sources and the cache under one path."""
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise MissingError("Ray is not installed.", cure="Run: pip install 'ramkit[ray]'") from None
+    if not ray.is_initialized():
+        ray.init(num_cpus=processes or None, include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    homes = [_home(source, columns, job.identity()) for source in sources]
+    before = sum(len(list(home.glob("*.gz"))) for home in homes)
+
+    def parse(task: dict[str, Any]) -> dict[str, Any]:
+        _parse_here(sources[task["id"]], homes[task["id"]], job)
+        return task
+
+    open_tasks = [number for number, home in enumerate(homes) if _finished_units(home) is None]
+    if open_tasks:
+        ray.data.range(len(open_tasks), override_num_blocks=len(open_tasks)).map(
+            lambda task: parse({"id": open_tasks[task["id"]]})
+        ).materialize()
+    units = [unit for home in homes for unit in _finished_units(home) or []]
+    return Outcome(units, before)
+
+
+def _parse_here(source: Source, home: Path, job: Job) -> None:
+    """All units of one source, in this process."""
+    home.mkdir(parents=True, exist_ok=True)
+    units = []
+    for number, rows in enumerate(_units_of(source)):
+        unit = Unit(_unit_path(home, number))
+        if not unit.path.is_file():
+            parse_unit(rows, unit.path, job)
+        units.append(unit)
+    _finish([(home, units)])
 
 
 def _finished_units(home: Path) -> list[Unit] | None:

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,40 @@ def test_command_explains(tmp_path: Path, ramkit: Callable[..., Any]) -> None:
     assert all(word in done.out for word in ("ride (ROOT)", "quantity", "horse", "noun"))
     assert json.loads(ramkit("parse-tags", "--explain", "a dog", "--json").out)["mentions"][0]["tag"] == "dog"
     assert ramkit("parse-tags").code == 1
+
+
+@pytest.mark.slow
+def test_a_local_ray_of_two_workers_gives_the_same(source: Path, tmp_path: Path, cache: Path) -> None:
+    pytest.importorskip("ray")
+    other = tmp_path / "more.jsonl"
+    other.write_text(source.read_text().replace(".jpg", ".png"))
+    here = parse_tags(
+        sources=[str(source), str(other)], artifacts=tmp_path / "artifacts", settings=ParseTagsConfig(min_count=2)
+    )
+    cache.rename(cache.with_name("aside"))
+    command = [
+        sys.executable,
+        "-m",
+        "ramkit",
+        "parse-tags",
+        str(source),
+        str(other),
+        "--artifacts",
+        str(tmp_path / "ray"),
+    ]
+    subprocess.run([*command, "--min-count", "2", "--engine", "ray", "--processes", "2"], check=True)
+    there = [artifact.find(tmp_path / "ray", kind) for kind in ("vocabulary", "triplets")]
+    assert there[1].statistics["units_from_cache"] == 0
+    assert [made.id for made in here] == [made.id for made in there]
+
+
+def test_ray_that_is_missing_names_its_cure(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ramkit: Callable[..., Any]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = ramkit("parse-tags", source, "--artifacts", tmp_path / "a", "--engine", "ray")
+    assert done.code == 1
+    assert "pip install 'ramkit[ray]'" in done.err
 
 
 def test_real_captions(shared: Path, tmp_path: Path) -> None:
