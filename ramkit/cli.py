@@ -91,6 +91,10 @@ def parse_tags(
     vocabulary: Annotated[
         str | None, typer.Option(help="Use only these tags: a vocabulary.jsonl, a list of names, or a version (v3).")
     ] = None,
+    merge: Annotated[
+        Literal["spelling", "curated", "wordnet"] | None,
+        typer.Option(help="What merges names: spelling, curated synonyms, or WordNet where contexts agree."),
+    ] = None,
     spacy_model: Annotated[str | None, typer.Option(help="spaCy pipeline; default: the best one installed.")] = None,
     processes: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one for every core.")] = 0,
     engine: Annotated[
@@ -112,6 +116,7 @@ def parse_tags(
         min_count=min_count,
         max_tags=max_tags,
         vocabulary=vocabulary,
+        merge=merge,
         spacy_model=spacy_model,
     )
     if explain is not None:

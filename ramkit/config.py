@@ -20,6 +20,8 @@ class ParseTagsConfig:
     split: str = "train"  # of a hub dataset
     min_count: int = 4  # photos a tag must occur in
     max_tags: int = 5000
+    # What merges names into one tag: spelling alone; curated synonyms too; or WordNet's as well where contexts agree.
+    merge: Literal["spelling", "curated", "wordnet"] = "curated"
     stop: tuple[str, ...] = ()  # names that shall be no tag
     vocabulary: str = ""  # closed vocabulary: a file, or a version such as v3; empty: build one
     implied_tags: bool = True  # a "chocolate cake" is tagged "cake" too

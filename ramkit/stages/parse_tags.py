@@ -4,7 +4,7 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from ramkit.text.caption_parser import (
 )
 from ramkit.text.cleaning import clean
 from ramkit.text.closed import ClosedVocabulary
+from ramkit.text.contexts import Evidence, synset_pairs, weigh
 from ramkit.text.parsing import Unit, UnitSummary
 from ramkit.text.tag_histogram import bins_of, draw_histogram
 from ramkit.text.vocabulary import Naming, Tag
+from ramkit.text.wordnet import find_wordnet
 
 VOCABULARY_FILE = "vocabulary.jsonl"
 TRIPLETS_FILE = "triplets.jsonl"
@@ -66,7 +68,10 @@ def parse_tags(
         summary.photos = _summary_of(units).photos
     if not summary.photos:
         raise InputError(f"{', '.join(sources)}: no usable row.{_first_bad(summary)}", cure=_fields_cure(settings))
-    naming, tags = _build(outcome.units, settings) if closed is None else _count_closed(units, job.closed, closed)
+    if closed is None:
+        naming, tags, evidence = _build(units, settings)
+    else:
+        naming, tags, evidence = *_count_closed(units, job.closed, closed), []
     if not tags:
         raise InputError(
             f"No tag occurs in {settings.min_count} of the {summary.photos} photos: the vocabulary would be empty.",
@@ -75,6 +80,7 @@ def parse_tags(
     statistics = _statistics(summary, tags, parser, outcome)
     with artifact.draft(artifacts, "vocabulary", config=config.as_dict(settings)) as work:
         files.write_rows(work.path / VOCABULARY_FILE, (tag.as_row() for tag in tags))
+        work.notes = {"weighed_pairs": [{**asdict(found), "merged": found.holds} for found in evidence]}
         work.statistics = {**statistics, "seconds": round(time.monotonic() - started, 1)}
         published = work.publish()
     with artifact.draft(artifacts, "triplets", inputs=[published], config=config.as_dict(settings)) as work:
@@ -127,22 +133,46 @@ def _photos(units: Iterable[Unit]) -> Iterator[dict[str, Any]]:
         yield from unit.rows()
 
 
-def _build(units: Sequence[Unit], settings: ParseTagsConfig) -> tuple[Naming, list[Tag]]:
+def _build(units: Sequence[Unit], settings: ParseTagsConfig) -> tuple[Naming, list[Tag], list[Evidence]]:
     """Names → tags, in three passes over the parsed units: count names, count tags, settle what is kept."""
     names: Counter[vocabulary.Name] = Counter()
     for photo in _photos(units):
         names.update((kind, name) for kind, name in photo["mentions"] if name not in settings.stop)
         if len(names) > _NAMES:
             names = Counter({name: count for name, count in names.items() if count > 1})
-    naming = vocabulary.build(names, min_count=settings.min_count, implied=settings.implied_tags)
+    naming = vocabulary.build(
+        names, min_count=settings.min_count, implied=settings.implied_tags, synonyms_too=settings.merge != "spelling"
+    )
     counts, _ = _count_tags(units, naming)
+    evidence = _merge_by_evidence(units, naming, counts) if settings.merge == "wordnet" else []
+    if evidence:
+        counts, _ = _count_tags(units, naming)
     ranked = sorted(
         (-count, tag) for tag, count in counts.items() if count >= settings.min_count and tag not in settings.stop
     )
     naming.keep(tag for _, tag in ranked[: settings.max_tags])
     counts, surfaces = _count_tags(units, naming)
     tags = vocabulary.tags_of(naming, counts, surfaces, min_count=settings.min_count, max_tags=settings.max_tags)
-    return naming, tags
+    return naming, tags, evidence
+
+
+def _merge_by_evidence(units: Sequence[Unit], naming: Naming, counts: Mapping[str, int]) -> list[Evidence]:
+    """Merge what WordNet calls one thing and captions use alike; gives all pairs that were weighed."""
+    by_kind: defaultdict[str, list[str]] = defaultdict(list)
+    for tag in naming.kept:
+        by_kind[naming.kinds[tag]].append(tag)
+    folder = find_wordnet()
+    pairs = [pair for kind in ("object", "scene") for pair in synset_pairs(by_kind[kind], folder)]
+    pairs = [pair for pair in pairs if not vocabulary.are_curated(*pair)]  # "bike" is no "motorcycle" here
+    photos = ({tag for _, name in photo["mentions"] for tag in naming.resolve(name)[:1]} for photo in _photos(units))
+    weighed = sorted(weigh(pairs, photos, counts), key=lambda found: -found.cosine)
+    merged: set[str] = set()
+    for found in weighed:
+        pair = {found.preferred, found.other}
+        if found.holds and not pair & merged:  # no chains: what is like a thing that is like a third may be unlike it
+            naming.merge(found.other, found.preferred)
+            merged |= pair
+    return weighed
 
 
 def _count_tags(units: Sequence[Unit], naming: Naming) -> tuple[Counter[str], dict[str, set[str]]]:

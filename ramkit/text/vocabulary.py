@@ -59,6 +59,14 @@ class Naming:
         self.kept = set(tags)
         self._resolved.clear()
 
+    def merge(self, other: str, preferred: str) -> None:
+        """Lead a tag, and every name that led to it, to another tag."""
+        for name, tag in self.canonical.items():
+            if tag == other:
+                self.canonical[name] = preferred
+        self.canonical[other] = preferred
+        self.keep(self.kept - {other})
+
     def _all_tags(self, name: str) -> Iterator[str]:
         for shorter in shortened(name):
             tag = self.preferred(shorter)
@@ -102,12 +110,12 @@ def shortened(name: str) -> Iterator[str]:
             yield shorter
 
 
-def build(counts: Mapping[Name, int], *, min_count: int, implied: bool = True) -> Naming:
-    """Decide on names from the number of photos that have each (kind, name)."""
+def build(counts: Mapping[Name, int], *, min_count: int, implied: bool = True, synonyms_too: bool = True) -> Naming:
+    """Decide on names from the number of photos that have each (kind, name); spellings are always merged."""
     totals: Counter[str] = Counter()
     for (_, name), count in counts.items():
         totals[_respelled(name)] += count
-    naming = Naming(canonical=_merged_names(totals), implied=implied)
+    naming = Naming(canonical=_merged_names(totals, synonyms.GROUPS if synonyms_too else ()), implied=implied)
     merged: Counter[str] = Counter()
     for name, count in totals.items():
         merged[naming.preferred(name)] += count
@@ -126,14 +134,19 @@ def tags_of(naming: Naming, photos: Mapping[str, int], surfaces: Mapping[str, It
     ]
 
 
+def are_curated(*names: str) -> bool:
+    """Whether the curated groups know all of the names, and so have decided about them."""
+    return all(any(name in group for group in synonyms.GROUPS) for name in names)
+
+
 def _respelled(name: str) -> str:
     return " ".join(synonyms.SPELLINGS.get(word, word) for word in name.split(" "))
 
 
-def _merged_names(totals: Mapping[str, int]) -> dict[str, str]:
+def _merged_names(totals: Mapping[str, int], curated: Sequence[Sequence[str]]) -> dict[str, str]:
     """Name → preferred name, for every name that has a more frequent spelling or synonym."""
     canonical: dict[str, str] = {}
-    for group in _groups(totals):
+    for group in _groups(totals, curated):
         seen = [name for name in group if totals.get(name)]
         if len(seen) > 1:
             preferred = max(seen, key=lambda name: totals[name])  # the first of equals, as the groups list them
@@ -141,13 +154,13 @@ def _merged_names(totals: Mapping[str, int]) -> dict[str, str]:
     return canonical
 
 
-def _groups(totals: Mapping[str, int]) -> Iterable[Sequence[str]]:
+def _groups(totals: Mapping[str, int], curated: Sequence[Sequence[str]]) -> Iterable[Sequence[str]]:
     """Disjoint groups of names for one thing: the curated ones, with open and joined spellings beside each."""
     joined: dict[str, list[str]] = defaultdict(list)
     for name in totals:
         joined[name.replace(" ", "").replace("-", "")].append(name)
     taken: set[str] = set()
-    for group in synonyms.GROUPS:
+    for group in curated:
         spelled = [other for name in map(_respelled, group) for other in (name, *sorted(joined[_bare(name)]))]
         members = [name for name in dict.fromkeys(spelled) if name not in taken]
         taken.update(members)

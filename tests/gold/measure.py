@@ -4,6 +4,7 @@
     python tests/gold/measure.py --part held-out    the captions no rule was tuned on: the honest figure
     python tests/gold/measure.py --errors           every miss and every false tag
     python tests/gold/measure.py --rules            precision rule by rule
+    python tests/gold/measure.py --labels SHARD     how often a human-labelled category that the caption names is parsed
 
 `captions.jsonl` holds the caption text and what a person says is in the photo: objects, attributes, actions, scenes
 (places, times, weather, events). Names are compared after spelling is levelled ("surf board" = "surfboard", "grey" =
@@ -193,16 +194,54 @@ def print_rules(rows: list[dict[str, Any]], model: str) -> None:
         print(f"{rule:20}{right[rule] / count:7.3f}  of {count:5}   {worst}")
 
 
+LABELS = {  # the labelled categories, with the words captions use for them
+    "person": "person people man men woman women boy boys girl girls child children kid kids guy lady someone player",
+    "bicycle": "bicycle bicycles bike bikes", "car": "car cars", "motorcycle": "motorcycle motorcycles motorbike",
+    "airplane": "airplane airplanes plane planes jet", "bus": "bus buses", "train": "train trains",
+    "truck": "truck trucks", "boat": "boat boats", "traffic light": "traffic-light traffic-lights",
+    "fire hydrant": "fire-hydrant fire-hydrants", "stop sign": "stop-sign stop-signs",
+    "parking meter": "parking-meter parking-meters", "bench": "bench benches", "bird": "bird birds",
+    "cat": "cat cats", "dog": "dog dogs", "horse": "horse horses",
+}  # fmt: skip
+
+
+def print_labels(shard: Path, model: str) -> None:
+    """Photos whose human label the caption names (as a word of its own, not in "hot dog"): how often it is parsed."""
+    import tarfile
+
+    with tarfile.open(shard) as archive:
+        files = [archive.extractfile(member) for member in archive if member.name.endswith(".json")]
+        rows = [json.loads(file.read()) for file in files if file is not None]
+    said, hit = Counter[str](), Counter[str]()
+    for row, parsed in zip(rows, CaptionParser(model).parse(row["caption"] for row in rows), strict=True):
+        text = " ".join("".join(c if c.isalpha() else " " for c in row["caption"].lower()).split())
+        for pair in ("hot dog", "hot dogs", "traffic light", "traffic lights", "fire hydrant", "fire hydrants",
+                     "stop sign", "stop signs", "parking meter", "parking meters"):  # fmt: skip
+            text = f" {text} ".replace(f" {pair} ", f" {pair.replace(' ', '-')} ").strip()
+        names = {word for mention in parsed.mentions for word in (mention.tag, mention.tag.split(" ")[-1])}
+        for label in row["labels"]:
+            forms = LABELS[label].split()
+            if any(form in text.split() for form in forms):
+                said[label] += 1
+                hit[label] += any(form.replace("-", " ") in names for form in forms)
+    for label, count in said.most_common():
+        print(f"{label:16}{hit[label]:5} of {count:4}")
+    print(f"{'all':16}{hit.total():5} of {said.total():4}   {hit.total() / said.total():.3f}")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--part", choices=["tuned", "held-out"], default="")
     arguments.add_argument("--source", choices=["photo caption", "alt-text"], default="")
     arguments.add_argument("--spacy-model", default="")
+    arguments.add_argument("--labels", type=Path, help="a shard with human labels: how often a named one is parsed")
     arguments.add_argument("--errors", action="store_true")
     arguments.add_argument("--rules", action="store_true")
     given = arguments.parse_args()
     rows = [row for row in read_gold(given.part) if given.source in ("", row["source"])]
-    if given.errors:
+    if given.labels:
+        print_labels(given.labels, given.spacy_model)
+    elif given.errors:
         print_errors(rows, given.spacy_model)
     elif given.rules:
         print_rules(rows, given.spacy_model)

@@ -148,14 +148,36 @@ def test_captions_of_one_photo_are_put_together_wherever_they_stand(tmp_path: Pa
     path = tmp_path / "c.jsonl"
     said = [("a", "A dog."), ("b", "A cat."), ("a", "A red ball."), ("c", "A bus."), ("b", "A cat."), ("b", "A hat.")]
     path.write_text("".join(json.dumps({"image": f"{name}.jpg", "caption": text}) + "\n" for name, text in said))
-    _, triplets = run(path, tmp_path, min_count=1)
+    made, triplets = run(path, tmp_path, min_count=1)
     assert [(Path(row["image"]).stem, row["captions"], row["tags"]) for row in rows(triplets)] == [
         ("a", ["A dog.", "A red ball."], ["dog", "red", "ball"]),
         ("b", ["A cat.", "A hat."], ["cat", "hat"]),
         ("c", ["A bus."], ["bus"]),
     ]
     assert triplets.statistics["photos"] == 3
+    assert {row["tag"]: row["count"] for row in rows(made)}["cat"] == 1
     assert triplets.statistics["captions"] == 6
+
+
+def test_wordnet_merges_only_what_captions_use_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "index.noun").write_text(
+        "lamb n 1 0 1 0 00000001\nsheep n 1 0 1 0 00000001\ncrane n 1 0 1 0 00000001\n"
+    )
+    monkeypatch.setattr("ramkit.stages.parse_tags.find_wordnet", lambda: tmp_path)
+    said = ["A sheep on green grass.", "A sheep eats green grass.", "A lamb on green grass.", "A lamb eats grass.",
+            "A crane on a city street.", "A yellow crane near a building in a city.", "A dog."]  # fmt: skip
+    path = tmp_path / "c.jsonl"
+    path.write_text(
+        "".join(json.dumps({"image": f"{number}", "caption": text}) + "\n" for number, text in enumerate(said))
+    )
+    made, triplets = run(path, tmp_path, min_count=2, merge="wordnet")
+    by_name = {row["tag"]: row for row in rows(made)}
+    assert by_name["lamb"]["aliases"] == ["sheep"]
+    assert by_name["lamb"]["count"] == 4
+    assert by_name["crane"]["count"] == 2
+    assert [row["tags"][0] for row in rows(triplets)[:3]] == ["lamb", "lamb", "lamb"]
+    weighed = made.manifest["notes"]["weighed_pairs"]
+    assert [pair["merged"] for pair in weighed] == [True, False, False]
 
 
 def test_stop_words_are_no_tags(source: Path, tmp_path: Path) -> None:
