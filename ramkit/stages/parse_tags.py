@@ -80,7 +80,7 @@ def parse_tags(
     statistics = _statistics(summary, tags, parser, outcome)
     with artifact.draft(artifacts, "vocabulary", config=config.as_dict(settings)) as work:
         files.write_rows(work.path / VOCABULARY_FILE, (tag.as_row() for tag in tags))
-        work.notes = {"weighed_pairs": [{**asdict(found), "merged": found.holds} for found in evidence]}
+        work.notes = {"weighed_pairs": [asdict(found) for found in evidence]}
         work.statistics = {**statistics, "seconds": round(time.monotonic() - started, 1)}
         published = work.publish()
     with artifact.draft(artifacts, "triplets", inputs=[published], config=config.as_dict(settings)) as work:
@@ -167,11 +167,12 @@ def _merge_by_evidence(units: Sequence[Unit], naming: Naming, counts: Mapping[st
     photos = ({tag for _, name in photo["mentions"] for tag in naming.resolve(name)[:1]} for photo in _photos(units))
     weighed = sorted(weigh(pairs, photos, counts), key=lambda found: -found.cosine)
     merged: set[str] = set()
-    for found in weighed:
+    for number, found in enumerate(weighed):
         pair = {found.preferred, found.other}
         if found.holds and not pair & merged:  # no chains: what is like a thing that is like a third may be unlike it
             naming.merge(found.other, found.preferred)
             merged |= pair
+            weighed[number] = replace(found, merged=True)
     return weighed
 
 

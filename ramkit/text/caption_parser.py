@@ -388,7 +388,7 @@ class _Extraction:
         tree = self.tree
         if self.inside.get(index, index) != index or tree.tags[index] not in _NOUNS:
             return False
-        if tree.deps[index] not in (*_MODIFIERS, "poss") or tree.lower[index + 1] == "'s":
+        if tree.deps[index] not in (*_MODIFIERS, "poss") or tree.lower[index + 1] in ("'s", *lexicon.ADVERB_SCENES):
             return False
         word = tree.lower[index]
         apart = (lexicon.MATERIALS, lexicon.COLOURS, lexicon.NUMBERS, lexicon.PEOPLE, lexicon.NOUN_ATTRIBUTES)
@@ -412,12 +412,17 @@ class _Extraction:
             if unit.tag in lexicon.PERSON_PRONOUNS:
                 unit.tag = "person"
             why = self._refusal(unit)
-            kind = kind_of_noun(unit.tag)
+            kind = "object" if self._is_ball(head, unit.tag) else kind_of_noun(unit.tag)
             if why:
                 self.dropped.append(Mention(kind, unit.tag, why, head))
                 del self.units[head]
                 continue
             self._mention(kind, unit.tag, unit.rule, head)
+
+    def _is_ball(self, head: int, tag: str) -> bool:
+        """ "throws a baseball" has a thing, "plays baseball" a game."""
+        articles = ("a", "an", "the", "his", "her", "two")
+        return tag in lexicon.BALLS and any(self.tree.lower[child] in articles for child in self.tree.children[head])
 
     def _name(self, unit: _Unit) -> str:
         tree = self.tree

@@ -30,6 +30,7 @@ class Evidence:
     other: str
     cosine: float
     lift: float
+    merged: bool = False
 
     @property
     def holds(self) -> bool:

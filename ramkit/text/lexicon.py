@@ -932,7 +932,7 @@ ING_NOUNS = words("""
 FINITE_VERBS = words("""
     rides walks runs jumps flies plays swings looks waits drives surfs skis travels poses smiles rests passes hits
     swims lies lays sleeps talks pulls eats watches throws catches skateboards snowboards grazes sits holds wears
-    carries leans hangs reads speeds crosses perches serves cuts
+    carries leans hangs reads speeds kneels readies stares gazes crosses perches serves cuts
 """)
 # Adverbs that say where the photo was taken → scene.
 ADVERB_SCENES = {"outside": "outdoors", "outdoors": "outdoors", "indoors": "indoors", "downtown": "downtown"}
@@ -1020,6 +1020,9 @@ SPORTS = words("""
     para sailing
     wind surfing
 """)
+
+# Those that name a ball as well: "throws a baseball".
+BALLS = words("baseball basketball football volleyball softball")
 
 # Nouns that are actions when a light verb or "of"-less place has them: "takes a nap", "doing a trick".
 NOMINAL_ACTIONS: dict[str, str] = {

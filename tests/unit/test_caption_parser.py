@@ -105,6 +105,12 @@ def test_what_is_negated_is_not_in_the_photo(parser: CaptionParser, caption: str
     assert any(mention.rule == "negated" for mention in parsed.dropped)
 
 
+def test_a_ball_is_a_thing_and_its_game_an_action(parser: CaptionParser) -> None:
+    parsed = list(parser.parse(["A man throws a baseball.", "Boys playing baseball."]))
+    assert [sorted(tags(entry, "object")) for entry in parsed] == [["baseball", "man"], ["boy"]]
+    assert tags(parsed[1], "action") == {"play", "baseball"}
+
+
 def test_relations_are_triples_of_tags(parser: CaptionParser) -> None:
     [parsed] = parser.parse(["A couple of men ride horses on a beach."])
     found = {(relation.subject, relation.relation, relation.object) for relation in parsed.relations}
