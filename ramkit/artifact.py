@@ -207,6 +207,26 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return _read_manifest(path / MANIFEST)
 
 
+def export(source: Artifact, target: Path, notes: dict[str, Any]) -> Artifact:
+    """Copy an artefact to a folder of its own, with notes added to its manifest; its id stays the same.
+
+    Raises:
+        ArtifactError: the folder exists already.
+    """
+    if target.exists():
+        raise ArtifactError(f"{target}: exists already.", cure="Name a new folder.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(source.path, unfinished)
+    manifest = {**source.manifest, "notes": {**source.manifest["notes"], **notes}}
+    manifest["seal"] = _seal(manifest)
+    write_whole(unfinished / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    os.rename(unfinished, target)
+    sync_directory(target.parent)
+    return load(target)
+
+
 def lineage_of(artifact: Artifact) -> list[dict[str, Any]]:
     """What to store of an artefact and its ancestors in the manifest of a descendant, nearest first."""
     manifest = artifact.manifest

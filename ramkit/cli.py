@@ -405,33 +405,55 @@ def _print_tags(photo: "TaggedPhoto") -> None:
     console.print_table(photo.image, columns, [row[: len(columns)] for row in rows])
 
 
-@app.command("artifacts")
-def list_artifacts(
-    action: Annotated[str, typer.Argument(metavar="[list|show]", help="`list` all, or `show` one.")] = "list",
-    which: Annotated[str | None, typer.Argument(metavar="[KIND:vN]", help="What to show.")] = None,
-    artifacts: ArtifactsOption = ARTIFACTS,
-    json: JsonOption = False,
-) -> None:
-    """List the artefacts, or show one with its lineage."""
+artifacts_app = typer.Typer(
+    help="List the artefacts, show one with its lineage, or copy one out.", rich_markup_mode="rich"
+)
+app.add_typer(artifacts_app, name="artifacts")
+WhichArgument = Annotated[str, typer.Argument(metavar="KIND:vN", help="An artefact, a folder, or `mini`.")]
+
+
+@artifacts_app.callback(invoke_without_command=True)
+def list_artifacts(context: typer.Context, artifacts: ArtifactsOption = ARTIFACTS, json: JsonOption = False) -> None:
+    """List the artefacts, show one with its lineage, or copy one out."""
+    if context.invoked_subcommand is not None:
+        return
     from ramkit.stages import inspect
 
-    if action == "list" and which is None:
-        rows = inspect.list_artifacts(artifacts)
-        if json:
-            console.print_json(rows)
-        elif rows:
-            columns = ["artefact", "id", "made from", "created", "holds"]
-            console.print_table("", columns, [list(row.values())[: len(columns)] for row in rows])
-        else:
-            console.say(f"{artifacts}: no artefact yet. The first is made by: ramkit parse-tags CAPTIONS")
-        return
-    if action != "show" or which is None:
-        raise typer.BadParameter("say `ramkit artifacts`, or `ramkit artifacts show KIND:vN`")
+    rows = inspect.list_artifacts(artifacts)
+    if json:
+        console.print_json(rows)
+    elif rows:
+        console.print_table(
+            "", ["artefact", "id", "made from", "created", "holds"], [list(row.values()) for row in rows]
+        )
+    else:
+        console.say(f"{artifacts}: no artefact yet. The first is made by: ramkit parse-tags CAPTIONS")
+
+
+@artifacts_app.command("show")
+def show_artifact(which: WhichArgument, artifacts: ArtifactsOption = ARTIFACTS, json: JsonOption = False) -> None:
+    """Verify an artefact and show what it holds and what it was made from, step by step."""
+    from ramkit.stages import inspect
+
     found = inspect.show_artifact(artifacts, which)
     if json:
         console.print_json(found.manifest)
     else:
         console.print_tree(inspect.lineage_tree(found))
+
+
+@artifacts_app.command("export")
+def export_artifact(
+    which: WhichArgument,
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    notes: Annotated[Path | None, typer.Option(help="TOML file of notes for its manifest.")] = None,
+    artifacts: ArtifactsOption = ARTIFACTS,
+) -> None:
+    """Copy an artefact to a folder that can be given away; a model there is used with --model FOLDER."""
+    from ramkit.stages import inspect
+
+    made = inspect.export_artifact(artifacts, which, folder, notes)
+    console.say(f"{which} copied to {made.path}")
 
 
 @app.command()

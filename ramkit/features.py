@@ -22,7 +22,7 @@ from ramkit.photos import read_photo, split_reference
 from ramkit.progress import Track, silent
 
 SHARD = 256
-_BATCH = 32
+_BATCH = 8  # small: what early layers of a convolutional encoder write should stay in the processor's cache
 _READERS = 4
 
 Encode = Callable[[torch.Tensor], torch.Tensor]  # pixels [B, 3, S, S] → features [B, T, V]

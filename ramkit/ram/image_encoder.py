@@ -77,7 +77,7 @@ def build_timm(name: str, *, size: int = 0, pretrained: bool = False) -> nn.Modu
         raise MissingError(
             f"Weights of {name} cannot be fetched ({reason}).", cure="Go online, or name a weights file."
         ) from None
-    return module
+    return module.to(memory_format=torch.channels_last)
 
 
 def load_image_weights(module: nn.Module, source: str) -> None:
@@ -107,6 +107,7 @@ def spatial_features(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
 
     Class and register tokens are left out; NCHW (convolutional) and NHWC (Swin) maps are flattened row by row.
     """
+    pixels = pixels.contiguous(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
     features: torch.Tensor = module.forward_features(pixels)  # type: ignore[operator]
     if features.ndim == 3:
         return features[:, getattr(module, "num_prefix_tokens", 0) :]

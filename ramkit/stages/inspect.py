@@ -1,5 +1,6 @@
 """What artefacts there are, what they hold, and what each was made from."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from ramkit.errors import InputError
 from ramkit.tagger import find_model
 
 Branch = tuple[str, list[Any]]  # a line, and the branches below it
-_SHOWN = 6  # statistics in a listing
+_SHOWN = 4  # statistics in a listing
 
 
 def list_artifacts(artifacts: Path) -> list[dict[str, Any]]:
@@ -21,7 +22,7 @@ def list_artifacts(artifacts: Path) -> list[dict[str, Any]]:
             "artifact": f"{kind}:v{number}",
             "id": manifest["id"][:12],
             "inputs": ", ".join(names.get(source, source[:12]) for source in manifest["inputs"].values()),
-            "created": manifest["created"],
+            "created": manifest["created"][:16].replace("T", " "),
             "holds": _summary(manifest["statistics"]),
         }
         for kind, number, manifest in found
@@ -44,6 +45,19 @@ def show_artifact(artifacts: Path, which: str) -> Artifact:
         kinds = ", ".join(artifact.MADE_BY)
         raise InputError(f"{which!r}: there is no such kind.", cure=f"Kinds: {kinds}")
     return find_model(artifacts, which)
+
+
+def export_artifact(artifacts: Path, which: str, target: Path, notes: Path | None) -> Artifact:
+    """Copy an artefact to a folder that can be given away, with the notes of a TOML file in its manifest.
+
+    Raises:
+        InputError: the notes are no TOML.
+    """
+    try:
+        added = tomllib.loads(notes.read_text(encoding="utf-8")) if notes is not None else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{notes}: not readable as TOML ({error}).", cure="Mend the file.") from None
+    return artifact.export(show_artifact(artifacts, which), target, added)
 
 
 def lineage_tree(found: Artifact) -> Branch:

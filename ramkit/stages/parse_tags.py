@@ -89,7 +89,7 @@ def parse_tags(
         work.statistics = {
             **statistics,
             "rows": written,
-            "sources": list(sources),
+            "sources": [Path(source).name for source in sources],
             "seconds": round(time.monotonic() - started, 1),
         }
         return published, work.publish()

@@ -1,8 +1,6 @@
 """triplets + embeddings → model: tags and captions are aligned with the image in one pass of the decoder."""
 
-import re
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,20 +24,11 @@ from ramkit.ram.teacher import Teacher, imagenet_teacher
 from ramkit.ram.training import Trainer, batches, epoch_order
 from ramkit.tagger import save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder
+from ramkit.triplets import Triplet, mentions, read_triplets, split
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
 FEATURES = ".features"  # folder in the artefact root
-_CAPTION_WORDS = 30
 _DEFAULT_THRESHOLD = 0.68  # the published one, where nothing is kept aside to set it on
-
-
-@dataclass(frozen=True)
-class Triplet:
-    """One photo, the numbers of its tags, its captions as the text encoder is given them."""
-
-    image: str
-    tags: list[int]
-    captions: list[str]
 
 
 @dataclass(frozen=True)
@@ -48,6 +37,7 @@ class Task:
 
     rows: list[dict[str, Any]]  # of the vocabulary, without what is held out
     embedded: Embedded
+    images: list[str]  # all photos of the triplets, by position
     training: list[Triplet]
     validation: list[Triplet]
     inputs: list[Artifact]
@@ -79,10 +69,12 @@ def train(
         torch.manual_seed(config.seed)
         model = model_config(config, image_encoder, text_encoder.width)
         head = AlignmentHead(model)
-        source = _image_source(artifacts, config, image_encoder, task.training, track)
+        source = _image_source(artifacts, config, image_encoder, task.images, track)
         trained = _fit(work, task, head, image_encoder, source, text_encoder, config, track, tell)
         image_encoder.module.eval()
-        threshold, quality = _validate(artifacts, task, head.eval(), image_encoder, track)
+        threshold, quality = _validate(
+            task, head.eval(), _validation_features(artifacts, task, config, image_encoder, track)
+        )
         save_model(
             work.path,
             config=model,
@@ -96,8 +88,8 @@ def train(
         (work.path / CHECKPOINT).unlink(missing_ok=True)
         work.statistics = {
             "tags": len(task.rows),
-            "photos": len(task.training) - len(source.failed),
-            "unreadable": [task.training[position].image for position in sorted(source.failed)][:20],
+            "photos": sum(example.position not in source.failed for example in task.training),
+            "unreadable": [task.images[position] for position in sorted(source.failed)][:20],
             "unreadable_photos": len(source.failed),
             "resumed": work.resumed,
             "threshold": threshold,
@@ -128,12 +120,6 @@ def model_config(config: TrainConfig, image_encoder: ImageEncoder, embed_width: 
     )
 
 
-def clean_caption(caption: str) -> str:
-    """Lower case, without the punctuation that says nothing, at most 30 words: as published."""
-    words = re.sub(r"[.!\"()*#:;~]", " ", caption.lower()).split()
-    return " ".join(words[:_CAPTION_WORDS])
-
-
 def _read_task(
     artifacts: Path,
     config: TrainConfig,
@@ -155,13 +141,15 @@ def _read_task(
         )
     rows = list(read_rows(words.file("vocabulary.jsonl")))
     kept = _kept(rows, config.hold_out)
-    examples = list(_triplets(photos, [rows[number]["tag"] for number in kept], config.hold_out))
-    training, validation = _split(examples, config.validation)
+    examples = read_triplets(photos, [rows[number]["tag"] for number in kept], config.hold_out)
+    useful = [example for example in examples if example.tags or example.captions]
+    training, validation = split(useful, config.validation)
     if not training:
         raise InputError(f"{photos.path}: no photo with a tag or caption.", cure="Parse more captions.")
     task = Task(
         rows=[rows[number] for number in kept],
         embedded=read_embeddings(vectors.file(TENSORS)).choose(kept),
+        images=[example.image for example in examples],
         training=training,
         validation=validation,
         inputs=[words, photos, vectors],
@@ -173,7 +161,7 @@ def _kept(rows: Sequence[dict[str, Any]], hold_out: Sequence[str]) -> list[int]:
     """Numbers of the tags that training may see: none that is held out or has a held-out word within."""
     if unknown := sorted(set(hold_out) - {row["tag"] for row in rows}):
         raise InputError(f"hold_out names {', '.join(unknown)}: not in the vocabulary.", cure="Check the spelling.")
-    forbidden = _mentions(hold_out)
+    forbidden = mentions(hold_out)
     return [
         number
         for number, row in enumerate(rows)
@@ -181,36 +169,10 @@ def _kept(rows: Sequence[dict[str, Any]], hold_out: Sequence[str]) -> list[int]:
     ]
 
 
-def _mentions(words: Sequence[str]) -> Any:
-    """A predicate: does a text hold one of the words, singular or plural?"""
-    if not words:
-        return lambda text: False
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})(?:s|es)?\b", re.IGNORECASE).search
-
-
-def _triplets(photos: Artifact, tags: Sequence[str], hold_out: Sequence[str]) -> Iterator[Triplet]:
-    numbers = {tag: number for number, tag in enumerate(tags)}
-    forbidden = _mentions(hold_out)
-    for row in read_rows(photos.file("triplets.jsonl")):
-        own = [numbers[tag] for tag in row["tags"] if tag in numbers]
-        captions = [clean_caption(text) for text in row["captions"] if not forbidden(text)]
-        captions = [text for text in captions if text]
-        if own or captions:
-            yield Triplet(row["image"], own, captions)
-
-
-def _split(examples: Sequence[Triplet], share: float) -> tuple[list[Triplet], list[Triplet]]:
-    """(training, validation); a photo's own reference decides, so that more photos do not move others."""
-    aside = [zlib.crc32(Path(example.image).name.encode()) % 10_000 < share * 10_000 for example in examples]
-    training = [example for example, held in zip(examples, aside, strict=True) if not held]
-    validation = [example for example, held in zip(examples, aside, strict=True) if held]
-    return training, validation
-
-
 def _image_source(
-    artifacts: Path, config: TrainConfig, encoder: ImageEncoder, examples: Sequence[Triplet], track: Track
+    artifacts: Path, config: TrainConfig, encoder: ImageEncoder, references: Sequence[str], track: Track
 ) -> ImageSource:
-    references = [example.image for example in examples]
+    """Of all photos, whether this run uses each or not, so that runs on parts of them share their features."""
     if not config.freeze_image_encoder:
         return AugmentedPhotos(references, encoder.preprocess, config.seed)
     return CachedFeatures(_features(artifacts, encoder, references, track))
@@ -240,7 +202,8 @@ def _fit(
 ) -> dict[str, Any]:
     """Run all epochs, from the draft's checkpoint where it holds one."""
     teacher = _teacher(config, text_encoder)
-    usable = [position for position in range(len(task.training)) if position not in source.failed]
+    triplets = {example.position: example for example in task.training}
+    usable = [position for position in triplets if position not in source.failed]
     if not usable:
         raise InputError("None of the photos to train on can be read.", cure="Check that they are where they were.")
     steps_an_epoch = max(len(usable) // config.batch, 1)
@@ -254,7 +217,7 @@ def _fit(
     steps = _steps(usable, source, config, steps_an_epoch, trainer.steps_done)
     meter: dict[str, float] = {}
     for epoch, positions, images in track(steps, total=total, what="training", done=trainer.steps_done):
-        examples = [task.training[position] for position in positions]
+        examples = [triplets[position] for position in positions]
         chosen = [(number, _one_of(example.captions, epoch)) for number, example in enumerate(examples)]
         owners = [number for number, text in chosen if text]
         vectors = captions([text for _, text in chosen if text])
@@ -262,7 +225,7 @@ def _fit(
         for name in ("tag", "text", "teacher"):
             meter[name] = meter.get(name, 0.0) + float(getattr(losses, name))
         if trainer.steps_done % steps_an_epoch == 0:
-            _log_epoch(work.path / LOG, epoch, trainer, meter)
+            tell(_log_epoch(work.path / LOG, epoch, trainer, meter))
             meter.clear()
         if trainer.steps_done % config.checkpoint_steps == 0:
             trainer.save(work.path / CHECKPOINT)
@@ -308,32 +271,41 @@ def _teacher(config: TrainConfig, text_encoder: TextEncoder) -> Teacher | None:
     return imagenet_teacher(config.image_weights, text_encoder.encode) if config.teacher_loss else None
 
 
-def _log_epoch(path: Path, epoch: int, trainer: Trainer, meter: dict[str, float]) -> None:
+def _log_epoch(path: Path, epoch: int, trainer: Trainer, meter: dict[str, float]) -> str:
+    """Append a row to the log; returns the line a person reads."""
     rate = trainer.optimizer.param_groups[0]["lr"]
     means = {name: round(value / trainer.steps_an_epoch, 4) for name, value in meter.items()}
     with path.open("a", encoding="utf-8") as stream:
         stream.write(to_json_line({"epoch": epoch + 1, "step": trainer.steps_done, "learning_rate": rate, **means}))
+    told = ", ".join(f"{name} loss {value:.3f}" for name, value in means.items() if value)
+    return f"epoch {epoch + 1} of {trainer.config.epochs}: {told}"
 
 
-def _validate(
-    artifacts: Path, task: Task, head: AlignmentHead, image_encoder: ImageEncoder, track: Track
-) -> tuple[float, dict[str, Any]]:
+def _validation_features(
+    artifacts: Path, task: Task, config: TrainConfig, encoder: ImageEncoder, track: Track
+) -> dict[int, torch.Tensor]:
+    """Features [1, T, V] of the photos kept aside that can be read, by position in `task.validation`."""
+    if config.freeze_image_encoder:  # computed already, with all others
+        places = [example.position for example in task.validation]
+        store = _features(artifacts, encoder, task.images, track)
+    else:
+        places = list(range(len(task.validation)))
+        store = _features(artifacts, encoder, [example.image for example in task.validation], track)
+    return {number: store[[place]] for number, place in enumerate(places) if place not in store.failed}
+
+
+def _validate(task: Task, head: AlignmentHead, features: dict[int, torch.Tensor]) -> tuple[float, dict[str, Any]]:
     """(threshold with the best micro F1, statistics) on the photos kept aside, their captions' tags as labels."""
-    if not task.validation:
-        return _DEFAULT_THRESHOLD, {}
-    references = [example.image for example in task.validation]
-    store = _features(artifacts, image_encoder, references, track)
-    readable = [position for position in range(len(references)) if position not in store.failed]
-    labels = torch.zeros(len(readable), len(task.rows), dtype=torch.bool)
-    for row, position in enumerate(readable):
-        labels[row, task.validation[position].tags] = True
+    labels = torch.zeros(len(features), len(task.rows), dtype=torch.bool)
+    for row, number in enumerate(features):
+        labels[row, task.validation[number].tags] = True
     if not labels.any():
         return _DEFAULT_THRESHOLD, {}
-    scores = torch.cat([_scores(head, store[[position]], task.embedded) for position in readable])
+    scores = torch.cat([_scores(head, entry, task.embedded) for entry in features.values()])
     threshold, f1 = best_threshold(scores.numpy(), labels.numpy())
     found = mean_average_precision(scores.numpy(), labels.numpy())
     return threshold, {
-        "validation_photos": len(readable),
+        "validation_photos": len(features),
         "validation_f1": round(f1, 4),
         "validation_map": round(found, 4),
     }

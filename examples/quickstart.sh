@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Quickstart: tag four photos offline with the bundled model. About 20 seconds on two cores.
+# Expected: cat.jpg → cat first; rocket.jpg → airplane or sky among the first; the typed words carry the mark "typed".
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# A table for each photo, best tags first.
+ramkit tag photos --model mini
+
+# Any words, seen in training or not.
+ramkit tag photos/rocket.jpg --model mini --open-set "rocket, lighthouse, wedding cake"
+
+# For programs: one object a photo.
+ramkit tag photos/cat.jpg photos/coffee.jpg --model mini --top-k 3 --json
