@@ -46,7 +46,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     for name, tensor in stored.items():
         if name + _SCALE in stored:
             tensors[name] = dequantize_rows(tensor, stored[name + _SCALE])
-        elif not name.endswith(_SCALE):
+        elif not (name.endswith(_SCALE) and name.removesuffix(_SCALE) in stored):
             tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
     return tensors
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 TAG_FOCUS = 7.0  # γ− of the image–tag alignment, published settings
 TEXT_FOCUS = 4.0  # γ− of the image–text alignment
 CLIP = 0.05
+_LEAST = 1e-8  # of a probability whose logarithm is taken
 
 
 def asymmetric_loss(
@@ -31,7 +32,8 @@ def asymmetric_loss(
         positive_factor = (1 - probability) ** positive_focus
         negative_factor = shifted**negative_focus
     positive = targets * positive_factor * F.logsigmoid(logits)
-    negative = (1 - targets) * negative_factor * torch.log1p(-shifted.clamp_max(1 - 1e-8))
+    rest = (torch.sigmoid(-logits) + clip).clamp(_LEAST, 1)  # 1 - p_m, exact where p is near 1
+    negative = (1 - targets) * negative_factor * rest.log()
     return -(positive + negative)
 
 

@@ -1,0 +1,36 @@
+"""Descriptions' vectors in memory and on disk."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ramkit.embeddings import Embedded, read_embeddings, save_embeddings
+from ramkit.tensors import Precision
+
+TAGS = Embedded(torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 1, 2, 3, 1]))
+
+
+def test_present_is_true_where_a_description_stands() -> None:
+    assert TAGS.present.tolist() == [
+        [True, True, True], [True, False, False], [True, True, False], [True, True, True], [True, False, False]
+    ]  # fmt: skip
+
+
+def test_splitting_and_choosing_keep_vectors_and_counts_together() -> None:
+    parts = list(TAGS.split(2))
+    assert [part.counts.tolist() for part in parts] == [[3, 1], [2, 3], [1]]
+    assert torch.equal(torch.cat([part.descriptions for part in parts]), TAGS.descriptions)
+    chosen = TAGS.choose([4, 0])
+    assert chosen.counts.tolist() == [1, 3]
+    assert torch.equal(chosen.descriptions, TAGS.descriptions[[4, 0]])
+    assert TAGS.choose([]).descriptions.shape == (0, 3, 4)
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float32", 0.0), ("float16", 2e-3), ("int8", 2e-2)])
+def test_what_was_saved_is_read(tmp_path: Path, precision: Precision, error: float) -> None:
+    save_embeddings(tmp_path / "e.safetensors", TAGS, precision)
+    found = read_embeddings(tmp_path / "e.safetensors")
+    assert torch.equal(found.counts, TAGS.counts)
+    assert found.descriptions.dtype == torch.float32
+    torch.testing.assert_close(found.descriptions, TAGS.descriptions, atol=error, rtol=0)
