@@ -9,6 +9,7 @@ needed (`ramkit.text.lemmas` is faster and knows captions better), which more th
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -32,6 +33,7 @@ _NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS"})
 _MODIFIERS = ("compound", "nmod", "amod")
 _ADJECTIVES = frozenset({"JJ", "JJR", "JJS"})
 _VERBS = frozenset({"VB", "VBD", "VBG", "VBN", "VBP", "VBZ"})
+_WORDS = 100_000  # kept from call to call
 _NOWHERE = -1  # stands for the head of tokens that belong to no unit
 _LONGEST = 5  # words of the longest fixed compound
 
@@ -116,9 +118,11 @@ class CaptionParser:
         """Dependency parses of texts that are clean already."""
         from threadpoolctl import threadpool_limits
 
-        # One thread: the products are small, more threads only wait for one another. The zone forgets new words
-        # afterwards, so that memory stays flat over millions of captions.
-        with threadpool_limits(1, user_api="blas"), self._nlp.memory_zone():
+        # One thread: the products are small, more threads only wait for one another. The zone forgets its new words
+        # afterwards, so that memory stays flat over millions of captions; the words known before stay, since making
+        # them anew for every call would take a third of the time.
+        full = len(self._nlp.vocab) > _WORDS
+        with threadpool_limits(1, user_api="blas"), self._nlp.memory_zone() if full else nullcontext():
             yield from self._trees(texts)
 
     def _trees(self, texts: Iterable[str]) -> Iterator[Tree]:
