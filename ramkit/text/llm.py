@@ -22,6 +22,7 @@ from ramkit.text.rate_limit import FIRST_WAIT, Gate, back_off, retry_after
 KEY_VARIABLE = "OPENAI_API_KEY"
 OPENAI = "https://api.openai.com/v1"
 MOST_BYTES = 4_000_000  # of one response: fifty answers of 77 tokens are below 100,000
+FIRST_ATTEMPTS = 3  # while nothing was ever heard of the server: most likely it is not running
 MOST_HOLDS = 200  # times that one request waits because the server asks for it
 _HIDDEN = re.compile(r"\b(sk|gsk|rk|pk|key|hf)[-_][\w*.\-]{4,}|Bearer\s+\S+", re.IGNORECASE)
 _OUT_OF_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
@@ -88,6 +89,7 @@ class Client:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.retries = 0
+        self._reached = False
         self._key = _key_for(endpoint)
 
     async def __aenter__(self) -> "Client":
@@ -133,7 +135,8 @@ class Client:
                 trouble, pause = self._judge_error(error)
             # Being told to wait is no fault of the server: it uses up far more patience than attempts.
             held, faults = (held + 1, faults) if pause is not None else (held, faults + 1)
-            if faults >= self.endpoint.attempts or held >= MOST_HOLDS:
+            attempts = self.endpoint.attempts if self._reached else min(FIRST_ATTEMPTS, self.endpoint.attempts)
+            if faults >= attempts or held >= MOST_HOLDS:
                 break
             self.retries += 1
             await asyncio.sleep(back_off(0 if pause is not None else faults - 1, first=self.endpoint.first_wait))
@@ -155,6 +158,7 @@ class Client:
         create = self.openai.chat.completions.with_streaming_response.create
         # The body goes in as it is: the package would walk through it to rename fields, a fifth of a call's work.
         async with create(model=end.model, messages=[], extra_body=self.body(question)) as response:
+            self._reached = True
             end.gate.told(response.headers)
             body = bytearray()
             async for piece in response.iter_bytes():
@@ -171,6 +175,7 @@ class Client:
         import openai
 
         if isinstance(error, openai.APIStatusError):
+            self._reached = True
             pause = self._learn(error)
             if error.status_code in (408, 409, 425, 429) or error.status_code >= 500:
                 return f"HTTP {error.status_code} {self._said(error)}".strip(), pause
@@ -206,8 +211,9 @@ class Client:
 
     def _said(self, error: Any) -> str:
         """The server's own words, with anything like a key taken out: some servers repeat the key they refuse."""
-        body = error.body if isinstance(error.body, dict) else {}
-        words = " ".join(str(body.get("message") or "").split())[:200]
+        body = error.body if isinstance(error.body, dict) else {"message": error.body}
+        said = next((body[name] for name in ("message", "detail", "error") if body.get(name)), "")
+        words = " ".join(str(said).split())[:200]
         return hide_keys(f"({words})" if words else "", self._key)
 
 

@@ -446,3 +446,30 @@ def test_at_the_published_scale_with_a_fifth_of_all_requests_going_wrong(tmp_pat
     assert_whole(rows_of(made), tags)
     assert counts["hang"] > 100
     assert grown < 150  # MiB; the answers themselves are 30 MB
+
+
+@pytest.mark.slow
+def test_nine_tenths_of_the_servers_speed(tmp_path: Path) -> None:
+    """16 requests at once, each a quarter of a second: 64 calls a second is all that the server can give."""
+    latency, concurrency = 0.25, 16
+    marks: list[float] = []
+    tags = tuple(f"thing {number}" for number in range(100))
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).parents[1] / "stand_in_llm.py", "--latency", str(latency)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        settings = DescribeConfig(llm="m", base_url=server.stdout.readline().strip(), concurrency=concurrency)
+        describe(artifacts=tmp_path, config=settings, tags=make_tags(tmp_path, ("warm up",)), run=fast())
+        run = fast(
+            approve=lambda _: marks.append(time.monotonic()) is None,
+            tell=lambda line: marks.append(time.monotonic()) if line.startswith("asked") else None,
+        )
+        describe(artifacts=tmp_path, config=settings, tags=make_tags(tmp_path, tags), run=run)
+    finally:
+        server.kill()
+        server.communicate()
+    speed = len(tags) * 5 / (marks[-1] - marks[0])
+    assert speed >= 0.9 * concurrency / latency
