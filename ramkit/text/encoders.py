@@ -8,6 +8,7 @@ Two kinds, named by a spec string:
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from ramkit.tensors import load_tensors, save_tensors
 from ramkit.weights import locate, read_state_dict
 
 BATCH = 64
+_WITH_WEIGHTS = ("hf-hub:", "local-dir:")  # open_clip's names for a model together with its weights
 SENTENCE_FILES = ("sentence_encoder.safetensors", "sentence_encoder.json", "tokenizer.json")
 
 
@@ -133,50 +135,72 @@ def read_published_sentence_encoder(source: str) -> SentenceEncoder:
         raise InputError(
             f"{folder}: no {', '.join(missing)}.", cure="Name the folder of a BERT-style sentence encoder."
         )
-    config = json.loads(files["config.json"].read_text(encoding="utf-8"))
-    if config.get("model_type") != "bert":
-        raise InputError(f"{folder}: of type {config.get('model_type')}, not bert.", cure="Use MiniLM or a like model.")
-    tokenizer = files["tokenizer.json"].read_text(encoding="utf-8")
-    settings = _settings(config, f"sentence:{source}", _digest(files["model.safetensors"], files["tokenizer.json"]))
-    transformer = _empty_transformer(settings)
-    transformer.load_state_dict(
-        _from_bert(read_state_dict(files["model.safetensors"]), settings["layers"]), assign=True
-    )
-    return SentenceEncoder(transformer, tokenizer, settings)
+    state = read_state_dict(files["model.safetensors"])
+    digest = _digest(files["model.safetensors"], files["tokenizer.json"])
+    try:
+        config = json.loads(files["config.json"].read_text(encoding="utf-8"))
+        if (kind := config.get("model_type")) != "bert":
+            raise InputError(f"{folder}: of type {kind}, not bert.", cure="Use MiniLM or a like model.")
+        settings = _settings(config, f"sentence:{source}", digest)
+        transformer = _empty_transformer(settings)
+        transformer.load_state_dict(_from_bert(state, settings["layers"]), assign=True)
+        return SentenceEncoder(transformer, files["tokenizer.json"].read_text(encoding="utf-8"), settings)
+    except InputError:
+        raise
+    except Exception as error:  # the tokenizer raises bare Exceptions, the rest KeyError, RuntimeError, ValueError
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise InputError(
+            f"{folder}: not usable as a BERT-style sentence encoder ({reason}).", cure="Fetch its files anew."
+        ) from None
 
 
 class OpenClipTextEncoder:
-    """The text tower of an open_clip model; `source` is MODEL/WEIGHTS as open_clip lists them, or hf-hub:REPOSITORY."""
+    """The text tower of an open_clip model.
+
+    `source` is MODEL/WEIGHTS, weights as open_clip lists them or a file, or hf-hub:REPOSITORY or local-dir:FOLDER.
+    """
 
     def __init__(self, source: str) -> None:
         import open_clip
 
-        model_name, _, pretrained = source.rpartition("/") if not source.startswith("hf-hub:") else (source, "", "")
+        name, _, weights = (source, "", None) if source.startswith(_WITH_WEIGHTS) else source.partition("/")
+        if weights == "":
+            raise InputError(
+                f"open_clip:{source} names no weights.", cure="Add them, as in open_clip:ViT-B-16/openai, or a file."
+            )
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)  # open_clip logs each error that it raises, too
         try:
-            model = open_clip.create_model(model_name or source, pretrained=pretrained or None)
-            self._tokenize = open_clip.get_tokenizer(model_name or source)
+            model = open_clip.create_model(name, pretrained=weights, require_pretrained=True)
+            self._tokenize = open_clip.get_tokenizer(name)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise MissingError(
                 f"open_clip:{source} cannot be loaded ({reason}).",
                 cure="Check the name with open_clip.list_pretrained(), or give a local weights file.",
             ) from None
+        finally:
+            logging.disable(before)
         self._model = model.eval().requires_grad_(False)
         self._source = source
+        self._sha256 = self._digest()
         self.width = int(self.encode(["a"]).shape[1])
 
     def identity(self) -> dict[str, str]:
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._model.state_dict().items()):
-            if not name.startswith("visual."):
-                digest.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())
-        return {"spec": f"open_clip:{self._source}", "sha256": digest.hexdigest()}
+        return {"spec": f"open_clip:{self._source}", "sha256": self._sha256}
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
         with torch.inference_mode():
             vectors = [self._model.encode_text(self._tokenize(list(batch)), normalize=True) for batch in batches]
         return torch.cat(vectors).float() if vectors else torch.empty(0, self.width)
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._model.state_dict().items()):
+            if not name.startswith("visual."):
+                digest.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def _settings(config: dict[str, Any], spec: str, sha256: str) -> dict[str, Any]:

@@ -64,8 +64,10 @@ def slow_layer(layer: DecoderLayer, query: list[float], memory: list[list[float]
     size, attended = Q // HEADS, []
     values = [linear(layer.value, token) for token in memory]
     for head, weights in enumerate(slow_attention(layer, query, memory)):
-        for place in range(head * size, (head + 1) * size):
-            attended.append(sum(w * value[place] for w, value in zip(weights, values, strict=True)))
+        attended += [
+            sum(w * value[place] for w, value in zip(weights, values, strict=True))
+            for place in range(head * size, (head + 1) * size)
+        ]
     looked = [q + x for q, x in zip(query, linear(layer.output, attended), strict=True)]
     state = normalised(layer.attention_norm, looked)
     changed = linear(layer.contract, [gelu(x) for x in linear(layer.expand, state)])

@@ -1,0 +1,80 @@
+"""A BERT of a few thousand random weights with a WordPiece tokenizer, in the files the transformers library writes."""
+
+import json
+import string
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+WIDTH, LAYERS, HEADS, HIDDEN, POSITIONS = 32, 2, 4, 48, 40
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+WORDS = ("a", "of", "photo", "the", "dog", "cat", "red", "on", "with", "and", ".", ",")
+
+
+def tokenizer() -> Tokenizer:
+    """Whole words, and letters for all others."""
+    pieces = [*SPECIAL, *dict.fromkeys([*WORDS, *string.ascii_lowercase]), *(f"##{c}" for c in string.ascii_lowercase)]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    ends = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return made
+
+
+def bert_weights(vocabulary: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random tensors under the published names."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int, around: float = 0.0) -> torch.Tensor:
+        return around + 0.2 * torch.randn(*shape, generator=generator)
+
+    state = {
+        "embeddings.word_embeddings.weight": 5 * drawn(vocabulary, WIDTH),
+        "embeddings.position_embeddings.weight": drawn(POSITIONS, WIDTH),
+        "embeddings.token_type_embeddings.weight": drawn(2, WIDTH),
+        "embeddings.LayerNorm.weight": drawn(WIDTH, around=1.0),
+        "embeddings.LayerNorm.bias": drawn(WIDTH),
+    }
+    sizes = {
+        "attention.self.query": (WIDTH, WIDTH),
+        "attention.self.key": (WIDTH, WIDTH),
+        "attention.self.value": (WIDTH, WIDTH),
+        "attention.output.dense": (WIDTH, WIDTH),
+        "intermediate.dense": (HIDDEN, WIDTH),
+        "output.dense": (WIDTH, HIDDEN),
+    }
+    for layer in range(LAYERS):
+        name = f"encoder.layer.{layer}"
+        for part, shape in sizes.items():
+            state[f"{name}.{part}.weight"], state[f"{name}.{part}.bias"] = drawn(*shape), drawn(shape[0])
+        for part in ("attention.output", "output"):
+            state[f"{name}.{part}.LayerNorm.weight"] = drawn(WIDTH, around=1.0)
+            state[f"{name}.{part}.LayerNorm.bias"] = drawn(WIDTH)
+    return state
+
+
+def write_bert(folder: Path, seed: int = 0) -> Path:
+    """The folder, filled: `sentence:FOLDER` names a text encoder of width 32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = tokenizer()
+    config = {
+        "model_type": "bert",
+        "vocab_size": made.get_vocab_size(),
+        "max_position_embeddings": POSITIONS,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "intermediate_size": HIDDEN,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "type_vocab_size": 2,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    made.save(str(folder / "tokenizer.json"))
+    save_file(bert_weights(made.get_vocab_size(), seed), folder / "model.safetensors", {"format": "pt"})
+    return folder

