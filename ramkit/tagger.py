@@ -102,6 +102,13 @@ class Tagger:
             )
         return embedded
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Number of each tag by its name and aliases, lower case; a name goes before another tag's alias."""
+        aliases = {str(alias): number for number, row in enumerate(self.rows) for alias in row.get("aliases", ())}
+        names = {tag: number for number, tag in enumerate(self.tags)}
+        return {name.lower(): number for name, number in {**aliases, **names}.items()}
+
     @property
     def has_text_encoder(self) -> bool:
         """Whether the text encoder travels with the model."""

@@ -89,13 +89,22 @@ def read_words(given: Sequence[str]) -> list[str]:
 
 
 class _Questions:
-    """Everything that is asked of each photo: the vocabulary, then the typed words that it lacks."""
+    """Everything that is asked of each photo: the vocabulary, then the typed words that it lacks.
+
+    A typed word that is a tag, or an alias of one, is asked with that tag's descriptions, under the name typed.
+    """
 
     def __init__(self, tagger: Tagger, open_set: Sequence[str]) -> None:
         self._tagger = tagger
-        known = {name.lower() for name in tagger.tags}
-        self._typed = {word.lower() for word in open_set}
-        new = [word for word in open_set if word.lower() not in known]
+        self._typed: dict[int, str] = {}
+        new = []
+        for word in open_set:
+            number = tagger.numbers.get(word.lower())
+            if number is None or number in self._typed:
+                new.append(word)
+            else:
+                self._typed[number] = word
+        self._typed.update(enumerate(new, start=len(tagger.tags)))
         self._names = [*tagger.tags, *new]
         self._new = tagger.describe(new) if new else None
 
@@ -110,11 +119,10 @@ class _Questions:
         told: list[TagScore] = []
         room = top_k or len(self._names)
         for number in scores.argsort(descending=True).tolist():
-            score, name = float(scores[number]), self._names[number]
-            typed = name.lower() in self._typed
+            score, typed = float(scores[number]), number in self._typed
             fits = score >= least and (typed or room > 0)
             if fits or (typed and all_typed):
-                told.append(TagScore(name, score, typed))
+                told.append(TagScore(self._typed.get(number, self._names[number]), score, typed))
                 room -= not typed
         return told
 

@@ -223,7 +223,7 @@ def _fit(
         vectors = captions([text for _, text in chosen if text])
         losses = trainer.step(images, [example.tags for example in examples], vectors, owners)
         for name in ("tag", "text", "teacher"):
-            meter[name] = meter.get(name, 0.0) + float(getattr(losses, name))
+            meter[name] = meter.get(name, 0.0) + float(getattr(losses, name).detach())
         if trainer.steps_done % steps_an_epoch == 0:
             tell(_log_epoch(work.path / LOG, epoch, trainer, meter))
             meter.clear()
