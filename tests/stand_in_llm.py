@@ -11,6 +11,7 @@ import json
 import random
 import sys
 import threading
+import time
 import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -321,6 +322,31 @@ def stats_of(base_url: str) -> dict[str, Any]:
     """What a server in another process has counted."""
     with urllib.request.urlopen(base_url.removesuffix("/v1") + "/stats") as response:
         return dict(json.load(response))
+
+
+def speed_of(base_url: str, *, calls: int, concurrency: int) -> float:
+    """Calls a second that a client which does nothing else gets out of a server."""
+    host, port = base_url.removeprefix("http://").removesuffix("/v1").split(":")
+    body = json.dumps(
+        {"model": "m", "n": 10, "messages": [{"role": "user", "content": "What does it look like?"}]}
+    ).encode()
+    request = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    left = iter(range(calls))
+
+    async def ask_on() -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for _ in left:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+        writer.close()
+
+    async def all_of_them() -> float:
+        started = time.monotonic()
+        await asyncio.gather(*(ask_on() for _ in range(concurrency)))
+        return calls / (time.monotonic() - started)
+
+    return asyncio.run(all_of_them())
 
 
 def _packed(status: int, body: bytes, headers: dict[str, str] | None = None) -> bytes:
