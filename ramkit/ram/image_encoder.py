@@ -56,7 +56,7 @@ def create_image_encoder(name: str, *, weights: str = "", size: int = 0) -> Imag
         std=tuple(settings["std"]),
         interpolation=settings["interpolation"] if settings["interpolation"] in ("bilinear", "bicubic") else "bicubic",
     )
-    return ImageEncoder(name, module.eval(), int(vars(module)["num_features"]), preprocess)
+    return ImageEncoder(name, module.eval(), _width_at(name, module, preprocess.size), preprocess)
 
 
 def build_timm(name: str, *, size: int = 0, pretrained: bool = False) -> nn.Module:
@@ -66,22 +66,27 @@ def build_timm(name: str, *, size: int = 0, pretrained: bool = False) -> nn.Modu
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:5]) or "see timm.list_models()"
         raise InputError(f"timm has no model {name!r}.", cure=f"Choose another, such as {near}")
+    if "." in name and name not in timm.list_pretrained(name):
+        known = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*"))
+        raise InputError(f"timm has no weights {name!r}.", cure=f"Choose from {known}")
     fixed = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
     options: dict[str, Any] = {"img_size": size} if size and fixed else {}
     try:
-        module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
+        module: nn.Module = timm.create_model(name, num_classes=0, pretrained=pretrained, **options)
+    except Exception as error:  # of the hub's many classes, or an assertion about the size
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise MissingError(
-            f"Weights of {name} cannot be fetched ({reason}).", cure="Go online, or name a weights file."
+        if pretrained:
+            raise MissingError(
+                f"Weights of {name} cannot be fetched ({reason}).", cure="Go online, or name a weights file."
+            ) from None
+        raise InputError(
+            f"{name} cannot be built for images of {size} pixels ({reason}).", cure="Choose another image_size."
         ) from None
     return module.to(memory_format=torch.channels_last)
 
 
 def load_image_weights(module: nn.Module, source: str) -> None:
-    """Fill a timm model from a file: tensors by name or, where no name fits, in order with equal shapes.
+    """Fill a timm model from a file: tensors by name or, where no name of a .pth fits, in order with equal shapes.
 
     Raises:
         InputError: tensors missing, left over (a classifier apart), or of another shape.
@@ -89,10 +94,17 @@ def load_image_weights(module: nn.Module, source: str) -> None:
     path = locate(source)
     theirs = read_state_dict(path)
     own = module.state_dict()
-    if not own.keys() & theirs.keys():
+    if path.suffix != ".safetensors" and not own.keys() & theirs.keys():  # safetensors files keep no order
         theirs = _renamed_in_order(own, theirs, str(path))
     if missing := sorted(own.keys() - theirs.keys()):
-        raise InputError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more tensors.", cure="Name its own model.")
+        raise InputError(
+            f"{path}: lacks {missing[0]} and {len(missing) - 1} more tensors.", cure="Name its own weights."
+        )
+    if left_over := [name for name in theirs if name not in own and not name.startswith(_dropped(module))]:
+        more = len(left_over) - 1
+        raise InputError(
+            f"{path}: {left_over[0]} and {more} more tensors have no place in the model.", cure="Name its own weights."
+        )
     for name, tensor in own.items():
         if theirs[name].shape != tensor.shape:
             raise InputError(
@@ -114,6 +126,24 @@ def spatial_features(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     if features.shape[-1] == module.num_features and features.shape[1] != module.num_features:
         return features.flatten(1, 2)
     return features.flatten(2).transpose(1, 2)
+
+
+def _width_at(name: str, module: nn.Module, size: int) -> int:
+    """V, of a black image; not every encoder takes every size."""
+    try:
+        with torch.no_grad():
+            return int(spatial_features(module, torch.zeros(1, 3, size, size)).shape[-1])
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"{name} does not take images of {size} pixels ({reason}).", cure="Choose another image_size."
+        ) from None
+
+
+def _dropped(module: nn.Module) -> tuple[str, ...]:
+    """How names of a timm model's classifier begin; `build_timm` leaves it out."""
+    classifier = vars(module)["pretrained_cfg"].get("classifier") or ()
+    return tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier))
 
 
 def _renamed_in_order(
