@@ -283,7 +283,9 @@ def embed(
     text_encoder: Annotated[
         str | None, typer.Option(help="`mini`, sentence:FOLDER, sentence:package:NAME or open_clip:MODEL/WEIGHTS.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, float16 or int8.")] = None,
+    precision: Annotated[
+        Literal["float32", "float16", "int8"] | None, typer.Option(help="How the vectors are stored.")
+    ] = None,
     max_descriptions: Annotated[int | None, typer.Option(min=1, help="Most descriptions of a tag.")] = None,
 ) -> None:
     """Encode every description once: descriptions → embeddings."""
@@ -357,14 +359,15 @@ def tag(
     artifacts: ArtifactsOption = ARTIFACTS,
 ) -> None:
     """Tag photos with a model's vocabulary and with any words you type."""
+    from ramkit.progress import silent
     from ramkit.stages import tag as stage
     from ramkit.tagger import Tagger, find_model
 
     words = stage.read_words(open_set or [])
     tagger = Tagger(find_model(artifacts, model))
-    found = stage.tag(
-        photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, track=console.track
-    )
+    # A progress bar and tables on one terminal would be drawn over one another.
+    track = console.track if json or not console.results.is_terminal else silent
+    found = stage.tag(photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, track=track)
     failed = total = 0
     documents = []
     for photo in found:
@@ -396,12 +399,12 @@ def _as_document(photo: "TaggedPhoto") -> dict[str, Any]:
 
 
 def _print_tags(photo: "TaggedPhoto") -> None:
-    rows = [[entry.tag, entry.score, "typed" if entry.open_set else ""] for entry in photo.tags]
+    rows = [[entry.tag, entry.score, _bar(entry.score), "typed" if entry.open_set else ""] for entry in photo.tags]
     if not rows:
         console.say(f"{photo.image}: no tag reaches the threshold; --threshold 0 shows all.")
         return
     marked = any(entry.open_set for entry in photo.tags)
-    columns = ["tag", "score", *([""] if marked else [])]
+    columns = ["tag", "score", "", *([""] if marked else [])]
     console.print_table(photo.image, columns, [row[: len(columns)] for row in rows])
 
 
@@ -454,6 +457,12 @@ def export_artifact(
 
     made = inspect.export_artifact(artifacts, which, folder, notes)
     console.say(f"{which} copied to {made.path}")
+
+
+def _bar(score: float, width: int = 20) -> str:
+    """The score as a bar, in eighths of a character."""
+    eighths = round(score * width * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 @app.command()
