@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -69,8 +70,9 @@ def compute_features(
     for start in track(starts, total=len(starts), what="image features"):
         chosen = references[start : start + SHARD]
         path = folder / f"{_shard_key(identity, chosen, start)}.safetensors"
-        if not path.exists():
-            _compute_shard(path, chosen, start, prepare, encode)
+        with FileLock(folder / ".lock"):  # of two runs on the same photos each takes what the other has done
+            if not path.exists():
+                _compute_shard(path, chosen, start, prepare, encode)
         store.shards.append(path)
         store.failed.update(_failures(path, start))
     return store

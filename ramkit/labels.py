@@ -30,9 +30,9 @@ def read_labels(sources: Sequence[str], *, image_field: str, labels_field: str) 
         path = Path(source)
         if not path.is_file():
             raise InputError(f"{source}: no such file.", cure="Name a .tar shard or a .jsonl file with labels.")
-        if path.suffix == ".tar":
+        if path.suffix.lower() == ".tar":
             found.extend(_of_shard(source, labels_field))
-        elif path.suffix == ".jsonl":
+        elif path.suffix.lower() == ".jsonl":
             found.extend(_of_rows(path, image_field, labels_field))
         else:
             raise InputError(f"{source}: of a kind that evaluate does not read.", cure="Give .tar or .jsonl.")

@@ -35,11 +35,11 @@ class Counts:
 
 
 def precision_recall_f1(scores: Scores, labels: Labels, threshold: float) -> Counts:
-    """Micro precision, recall and F1 of the tags scored above a threshold."""
+    """Micro precision, recall and F1 of the tags whose scores reach a threshold."""
     from sklearn.metrics import precision_recall_fscore_support
 
     precision, recall, f1, _ = precision_recall_fscore_support(
-        labels.ravel(), scores.ravel() > threshold, average="binary", zero_division=0.0
+        labels.ravel(), scores.ravel() >= threshold, average="binary", zero_division=0.0
     )
     return Counts(float(precision), float(recall), float(f1))
 

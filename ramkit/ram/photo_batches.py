@@ -21,7 +21,7 @@ class ImageSource(Protocol):
     def batches(
         self, positions: Sequence[list[int]], epoch: int, *, skip: int = 0
     ) -> Iterator[tuple[list[int], torch.Tensor]]:
-        """(positions that could be read, images [B, …]) of an epoch's batches, without the first `skip`."""
+        """(positions that could be read, maybe none; images [B, …]) of an epoch's batches, without the first `skip`."""
         ...
 
 
@@ -57,8 +57,8 @@ class AugmentedPhotos:
         for batch in loader:
             self.failed.update({position: item for position, item in batch if isinstance(item, str)})
             good = [(position, item) for position, item in batch if isinstance(item, torch.Tensor)]
-            if good:
-                yield [position for position, _ in good], torch.stack([item for _, item in good])
+            images = torch.stack([item for _, item in good]) if good else torch.empty(0)
+            yield [position for position, _ in good], images
 
 
 class _Photos(Dataset[tuple[int, torch.Tensor | str]]):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ramkit.errors import InputError
+from ramkit.ram.image_encoder import TIMM
 from ramkit.weights import locate, read_state_dict
 
 SOFTEN = 0.5  # exponent of the probabilities, so that second and third guesses count too
@@ -60,20 +61,27 @@ class Teacher:
         return Lesson(self.names[chosen], belief.gather(1, chosen))
 
 
-def imagenet_teacher(weights: str, encode: Encode) -> Teacher:
+def imagenet_teacher(weights: str, encode: Encode, *, width: int) -> Teacher:
     """The classifier that ends a published ImageNet-1k weights file, with the names timm carries for its classes.
 
     Args:
         weights: a file, or `package:NAME`.
         encode: texts → unit vectors [N, E].
+        width: V, channels of the image encoder's features.
 
     Raises:
         InputError: the file does not end in a linear classifier of 1,000 classes.
     """
+    if weights in ("", TIMM):
+        raise InputError("teacher_loss needs image_weights of a file or package.", cure="Name it, or teacher_loss = 0.")
     path: Path = locate(weights)
-    weight, bias = list(read_state_dict(path).values())[-2:]
-    if weight.ndim != 2 or weight.shape[0] != 1000 or bias.shape != (1000,):
-        raise InputError(f"{path}: ends in no ImageNet-1k classifier.", cure="Set teacher_loss = 0.")
+    shapes = [(1000, width), (1000,)]
+    last = list(read_state_dict(path).values())[-2:]
+    if [tuple(tensor.shape) for tensor in last] != shapes:
+        raise InputError(
+            f"{path}: ends in no ImageNet-1k classifier of {width} channels.", cure="Set teacher_loss = 0."
+        )
+    weight, bias = last
     return Teacher(weight.float(), bias.float(), _class_vectors(encode))
 
 

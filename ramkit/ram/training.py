@@ -114,6 +114,10 @@ class Trainer:
         self.steps_done += 1
         return losses
 
+    def skip(self) -> None:
+        """Count a step whose photos could not be read, so that the steps after it are what they would have been."""
+        self.steps_done += 1
+
     def save(self, path: Path) -> None:
         save_checkpoint(path, self.modules, self.optimizer, self.steps_done)
 
@@ -182,6 +186,12 @@ def save_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
     unfinished = path.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished, {"step": str(step)})
     unfinished.replace(path)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, and what a killed run left of one."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".tmp").unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -39,6 +39,8 @@ def embed(
     Raises:
         ArtifactError: no descriptions or vocabulary, or descriptions that lack a tag of the vocabulary.
     """
+    if config.max_descriptions < 1:
+        raise InputError(f"max_descriptions = {config.max_descriptions}.", cure="Give a whole number above 0.")
     words = artifact.find(artifacts, "vocabulary", vocabulary)
     described = artifact.find(artifacts, "descriptions", descriptions)
     tags = [row["tag"] for row in read_rows(words.file("vocabulary.jsonl"))]
@@ -82,11 +84,13 @@ def _hash(text: str) -> str:
 def _known_vectors(artifacts: Path, encoder: TextEncoder, config: EmbedConfig) -> dict[str, torch.Tensor]:
     """Hash → vector of every text in the newest embeddings that the same encoder made at the same precision."""
     for version in reversed(artifact.versions(artifacts, "embeddings")):
-        manifest = artifact.read_manifest(artifacts / "embeddings" / f"v{version}")
-        made = manifest["config"]
-        if made["encoder"] != encoder.identity() or made["precision"] != config.precision:
+        try:
+            made = artifact.read_manifest(artifacts / "embeddings" / f"v{version}")["config"]
+            if made.get("encoder") != encoder.identity() or made.get("precision") != config.precision:
+                continue
+            earlier = artifact.find(artifacts, "embeddings", str(version))
+        except ArtifactError:  # damaged: nothing to learn from it
             continue
-        earlier = artifact.find(artifacts, "embeddings", str(version))
         vectors = read_embeddings(earlier.file(TENSORS)).descriptions
         rows = read_rows(earlier.file(TEXTS))
         return {key: vectors[i, j] for i, row in enumerate(rows) for j, key in enumerate(row["hashes"])}

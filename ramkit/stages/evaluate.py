@@ -134,7 +134,12 @@ def _measure(tagger: Tagger, photos: Sequence[LabelledPhoto], config: EvaluateCo
             read.extend(positions)
     if not rows:
         raise InputError("None of the photos can be read.", cure="Check that they are where the source says.")
-    labels = np.array([[name in set(photos[position].labels) for name in names] for position in read])
+    true = [set(photos[position].labels) for position in read]
+    labels = np.array([[name in own_names for name in names] for own_names in true])
+    if not labels.any():
+        raise InputError(
+            "No name is true of a photo that can be read.", cure=f"The first: {next(iter(unreadable.values()))}"
+        )
     return Measured(names, known, torch.cat(rows).numpy()[:, order], labels, unreadable)
 
 

@@ -14,14 +14,14 @@ from ramkit.config import TrainConfig, as_dict
 from ramkit.embeddings import TENSORS, Embedded, read_embeddings
 from ramkit.errors import ArtifactError, InputError
 from ramkit.features import compute_features
-from ramkit.files import read_rows, to_json_line
+from ramkit.files import read_rows, to_json_line, write_rows
 from ramkit.metrics import best_threshold, mean_average_precision
 from ramkit.progress import Track, silent
 from ramkit.ram.image_encoder import ImageEncoder, create_image_encoder
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.ram.photo_batches import AugmentedPhotos, CachedFeatures, ImageSource
 from ramkit.ram.teacher import Teacher, imagenet_teacher
-from ramkit.ram.training import Trainer, batches, epoch_order
+from ramkit.ram.training import Trainer, batches, epoch_order, remove_checkpoint
 from ramkit.tagger import save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder
 from ramkit.triplets import Triplet, mentions, read_triplets, split
@@ -62,9 +62,12 @@ def train(
         InputError: nothing to train on, or unusable weights.
     """
     started = time.monotonic()
+    _check(config)
     task, text_encoder = _read_task(artifacts, config, vocabulary, triplets, embeddings)
+    torch.manual_seed(config.seed)  # random weights, too, are the same in a run that goes on
     image_encoder = create_image_encoder(config.image_encoder, weights=config.image_weights, size=config.image_size)
-    settings = {**as_dict(config), "text_encoder": text_encoder.identity()}
+    identities = {"text_encoder": text_encoder.identity(), "image_encoder_sha256": image_encoder.identity()}
+    settings = {**as_dict(config), **identities}
     with artifact.draft(artifacts, "model", inputs=task.inputs, config=settings, resumable=True) as work:
         torch.manual_seed(config.seed)
         model = model_config(config, image_encoder, text_encoder.width)
@@ -85,7 +88,7 @@ def train(
             text_encoder=text_encoder,
             threshold=threshold,
         )
-        (work.path / CHECKPOINT).unlink(missing_ok=True)
+        remove_checkpoint(work.path / CHECKPOINT)
         work.statistics = {
             "tags": len(task.rows),
             "photos": sum(example.position not in source.failed for example in task.training),
@@ -98,6 +101,26 @@ def train(
             "seconds": round(time.monotonic() - started),
         }
         return work.publish()
+
+
+def _check(config: TrainConfig) -> None:
+    """Refuse numbers that no training can run with.
+
+    Raises:
+        InputError: names the setting.
+    """
+    counts = ("query_width", "heads", "hidden", "layers", "epochs", "batch", "checkpoint_steps")
+    if wrong := [name for name in counts if getattr(config, name) < 1]:
+        raise InputError(f"{wrong[0]} = {getattr(config, wrong[0])}.", cure="Give a whole number above 0.")
+    least_zero = ("image_size", "tags_per_image", "captions_per_image", "warmup_steps", "clip_gradient", "dropout")
+    if wrong := [name for name in least_zero if getattr(config, name) < 0]:
+        raise InputError(f"{wrong[0]} = {getattr(config, wrong[0])}.", cure="Give 0 or more.")
+    if wrong := [name for name in ("validation", "dropout") if not 0 <= getattr(config, name) < 1]:
+        raise InputError(f"{wrong[0]} = {getattr(config, wrong[0])}.", cure="Give a share from 0 to less than 1.")
+    if config.query_width % config.heads:
+        raise InputError(
+            f"query_width = {config.query_width} is no multiple of heads = {config.heads}.", cure="Change one of them."
+        )
 
 
 def model_config(config: TrainConfig, image_encoder: ImageEncoder, embed_width: int) -> ModelConfig:
@@ -201,35 +224,46 @@ def _fit(
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Run all epochs, from the draft's checkpoint where it holds one."""
-    teacher = _teacher(config, text_encoder)
+    teacher = _teacher(config, text_encoder, image_encoder.width)
     triplets = {example.position: example for example in task.training}
     usable = [position for position in triplets if position not in source.failed]
     if not usable:
-        raise InputError("None of the photos to train on can be read.", cure="Check that they are where they were.")
+        raise _none_readable()
     steps_an_epoch = max(len(usable) // config.batch, 1)
-    trained = None if config.freeze_image_encoder else image_encoder.module
+    trained = None if config.freeze_image_encoder else image_encoder.module.train()
     trainer = Trainer(head, trained, task.embedded, teacher, config, steps_an_epoch)
     trainer.resume(work.path / CHECKPOINT)
     if trainer.steps_done:
         tell(f"going on after step {trainer.steps_done:,} of an earlier run")
+    _cut_log(work.path / LOG, trainer.steps_done)
     captions = _CaptionVectors(text_encoder)
     total = config.epochs * steps_an_epoch
     steps = _steps(usable, source, config, steps_an_epoch, trainer.steps_done)
-    meter: dict[str, float] = {}
+    meter: dict[str, list[float]] = {}
     for epoch, positions, images in track(steps, total=total, what="training", done=trainer.steps_done):
         examples = [triplets[position] for position in positions]
         chosen = [(number, _one_of(example.captions, epoch)) for number, example in enumerate(examples)]
         owners = [number for number, text in chosen if text]
         vectors = captions([text for _, text in chosen if text])
-        losses = trainer.step(images, [example.tags for example in examples], vectors, owners)
-        for name in ("tag", "text", "teacher"):
-            meter[name] = meter.get(name, 0.0) + float(getattr(losses, name).detach())
+        if examples:
+            losses = trainer.step(images, [example.tags for example in examples], vectors, owners)
+            for name in ("tag", "text", "teacher"):
+                meter.setdefault(name, []).append(float(getattr(losses, name).detach()))
+        else:
+            trainer.skip()
         if trainer.steps_done % steps_an_epoch == 0:
             tell(_log_epoch(work.path / LOG, epoch, trainer, meter))
             meter.clear()
         if trainer.steps_done % config.checkpoint_steps == 0:
             trainer.save(work.path / CHECKPOINT)
+    if len(source.failed.keys() & triplets.keys()) == len(triplets):
+        raise _none_readable()
+    trainer.save(work.path / CHECKPOINT)  # what follows may be interrupted, too
     return {"steps": trainer.steps_done}
+
+
+def _none_readable() -> InputError:
+    return InputError("None of the photos to train on can be read.", cure="Check that they are where they were.")
 
 
 def _steps(
@@ -263,18 +297,28 @@ class _CaptionVectors:
         if len(self._known) + len(new) > self._LIMIT:
             self._known.clear()
             new = list(dict.fromkeys(texts))
-        self._known.update(zip(new, self._encoder.encode(new), strict=True))
+        # One by one: in a batch the last bits of a vector depend on the other texts, and a run that goes on from a
+        # checkpoint would meet others than one that was never interrupted.
+        self._known.update((text, self._encoder.encode([text])[0]) for text in new)
         return torch.stack([self._known[text] for text in texts]) if texts else torch.empty(0, self._encoder.width)
 
 
-def _teacher(config: TrainConfig, text_encoder: TextEncoder) -> Teacher | None:
-    return imagenet_teacher(config.image_weights, text_encoder.encode) if config.teacher_loss else None
+def _teacher(config: TrainConfig, text_encoder: TextEncoder, width: int) -> Teacher | None:
+    if not config.teacher_loss:
+        return None
+    return imagenet_teacher(config.image_weights, text_encoder.encode, width=width)
 
 
-def _log_epoch(path: Path, epoch: int, trainer: Trainer, meter: dict[str, float]) -> str:
+def _cut_log(path: Path, steps_done: int) -> None:
+    """Forget the epochs that ended after the checkpoint: they are trained again."""
+    if path.exists():
+        write_rows(path, [row for row in read_rows(path) if row["step"] <= steps_done])
+
+
+def _log_epoch(path: Path, epoch: int, trainer: Trainer, meter: dict[str, list[float]]) -> str:
     """Append a row to the log; returns the line a person reads."""
     rate = trainer.optimizer.param_groups[0]["lr"]
-    means = {name: round(value / trainer.steps_an_epoch, 4) for name, value in meter.items()}
+    means = {name: round(sum(values) / len(values), 4) for name, values in meter.items()}
     with path.open("a", encoding="utf-8") as stream:
         stream.write(to_json_line({"epoch": epoch + 1, "step": trainer.steps_done, "learning_rate": rate, **means}))
     told = ", ".join(f"{name} loss {value:.3f}" for name, value in means.items() if value)
