@@ -1,0 +1,297 @@
+"""One training step taken apart: what is asked, at which rate, in which order, and checkpoints."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ramkit.config import TrainConfig, with_values
+from ramkit.embeddings import Embedded
+from ramkit.ram.losses import asymmetric_loss
+from ramkit.ram.model import AlignmentHead, ModelConfig
+from ramkit.ram.teacher import Teacher
+from ramkit.ram.training import (
+    Trainer,
+    batches,
+    draw_questions,
+    epoch_order,
+    learning_rate,
+    load_checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+)
+
+C, D, E, T, V = 9, 2, 8, 4, 6
+SETTINGS = TrainConfig(warmup_steps=3, epochs=4, learning_rate=1e-2, final_learning_rate=1e-3)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def unit_vectors(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=generator(seed)), dim=-1)
+
+
+# ---- questions
+
+OWN = [[3, 1], [], [8, 0, 4, 2, 7]]
+
+
+@pytest.mark.parametrize("count", [0, C, C + 5])
+def test_all_is_asked_of_every_image(count: int) -> None:
+    found = draw_questions(OWN, C, count, generator())
+    assert found.selected is None
+    for row, own in enumerate(OWN):
+        assert found.targets[row].tolist() == [float(number in own) for number in range(C)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_its_own_come_first_and_whatever_is_drawn_has_its_true_answer(seed: int) -> None:
+    found = draw_questions(OWN, C, 4, generator(seed))
+    assert found.selected is not None
+    assert found.selected.shape == found.targets.shape == (3, 4)
+    assert found.selected.min() >= 0
+    assert found.selected.max() < C
+    assert found.selected[0, :2].tolist() == [3, 1]
+    assert found.selected[2].tolist() == [8, 0, 4, 2], "of too many the first"
+    for row, own in enumerate(OWN):
+        assert found.targets[row].tolist() == [float(number in own) for number in found.selected[row].tolist()]
+
+
+def test_a_random_question_may_hit_its_own_and_then_counts_as_true() -> None:
+    drawn = [draw_questions([[3]], 5, 4, generator(seed)) for seed in range(30)]
+    assert any(questions.targets.sum() > 1 for questions in drawn)
+    assert len({tuple(q.selected[0].tolist()) for q in drawn if q.selected is not None}) > 10
+
+
+def test_nothing_can_be_asked_where_there_is_nothing() -> None:
+    assert draw_questions([[], []], 0, 16, generator()).targets.shape == (2, 0)
+
+
+# ---- rate and order
+
+
+def test_the_rate_warms_up_linearly_to_its_full_height() -> None:
+    rates = [learning_rate(step, 10, with_values(SETTINGS, warmup_steps=4)) for step in range(5)]
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01])
+    assert learning_rate(0, 10, with_values(SETTINGS, warmup_steps=0)) == 1e-2
+
+
+def test_the_rate_falls_by_a_factor_an_epoch_to_its_floor() -> None:
+    config = TrainConfig()  # as published: 1e-4, a tenth less an epoch, no less than 5e-7
+    for step in (3000, 3999, 4000, 12_345):
+        assert learning_rate(step, 1000, config) == pytest.approx(1e-4 * 0.9 ** (step // 1000))
+    assert learning_rate(10**6, 1000, config) == 5e-7
+
+
+def test_the_rate_follows_a_cosine_from_the_warm_up_to_the_end() -> None:
+    config = with_values(SETTINGS, schedule="cosine")
+    last = 4 * 10 - 1
+    for step in range(3, last + 1):
+        wanted = 1e-3 + 9e-3 * (1 + math.cos(math.pi * (step - 3) / (40 - 3))) / 2
+        assert learning_rate(step, 10, config) == pytest.approx(wanted)
+    assert learning_rate(3, 10, config) == pytest.approx(1e-2)
+    assert learning_rate(40, 10, config) == pytest.approx(1e-3)
+    assert learning_rate(500, 10, config) == pytest.approx(1e-3)
+    assert learning_rate(2, 1, with_values(config, warmup_steps=0, epochs=1)) == pytest.approx(1e-3)
+
+
+def test_an_epoch_visits_each_example_once_in_its_own_order() -> None:
+    orders = [epoch_order(50, epoch, seed).tolist() for epoch in range(3) for seed in range(3)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len(set(map(tuple, orders))) == 9
+    assert epoch_order(50, 1, 2).tolist() == orders[5]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "lengths"), [(10, 3, [3, 3, 3]), (9, 3, [3, 3, 3]), (2, 3, [2]), (3, 3, [3]), (5, 1, [1] * 5)]
+)
+def test_what_does_not_fill_the_last_batch_waits(count: int, size: int, lengths: list[int]) -> None:
+    found = list(batches(torch.arange(count) + 100, size))
+    assert [len(batch) for batch in found] == lengths
+    assert sum(found, []) == [100 + number for number in range(sum(lengths))]
+
+
+# ---- a step
+
+
+def made(config: TrainConfig, *, teacher: bool = False, similarity: bool = False, **model: Any) -> Trainer:
+    torch.manual_seed(0)
+    head = AlignmentHead(
+        ModelConfig("any", 32, V, E, query_width=8, heads=2, hidden=16, similarity=similarity, **model)
+    )
+    counts = torch.tensor([1 + number % D for number in range(C)])
+    teaching = Teacher(torch.randn(5, V), torch.randn(5), unit_vectors(5, E, seed=3)) if teacher else None
+    return Trainer(head, None, Embedded(unit_vectors(C, D, E), counts), teaching, config, 10)
+
+
+def given(seed: int = 0) -> tuple[torch.Tensor, list[list[int]], torch.Tensor, list[int]]:
+    """Features, tags, captions, owners: the second image has no caption, the third no tag."""
+    features = torch.randn(3, T, V, generator=generator(seed))
+    return features, [[0, 4], [2], []], unit_vectors(3, E, seed=seed + 50), [0, 2, 2]
+
+
+@pytest.mark.parametrize("reweighting", [True, False])
+def test_the_losses_are_the_published_sums_over_the_batch(reweighting: bool) -> None:
+    trainer = made(SETTINGS, reweighting=reweighting)
+    features, tags, captions, owners = given()
+    head = trainer.head
+    with torch.no_grad():
+        logits = head(features, trainer.descriptions, trainer.present)
+        true = torch.tensor([[float(number in own) for number in range(C)] for own in tags])
+        texts = head.align(captions, head.project(features))
+        belongs = torch.tensor([[float(owner == image) for owner in owners] for image in range(3)])
+        wanted = [
+            sum(asymmetric_loss(logits[b], true[b], negative_focus=7.0).sum() for b in range(3)) / 3,
+            sum(asymmetric_loss(texts[b], belongs[b], negative_focus=4.0).sum() for b in range(3)) / 3,
+        ]
+    losses = trainer.step(features, tags, captions, owners)
+    torch.testing.assert_close([losses.tag.detach(), losses.text.detach()], wanted)
+    assert losses.teacher == 0
+
+
+def test_weights_of_the_losses_leave_one_out() -> None:
+    features, tags, captions, owners = given()
+    config = with_values(SETTINGS, tag_loss=2.0, text_loss=0.0, teacher_loss=3.0)
+    losses = made(config, teacher=True).step(features, tags, captions, owners)
+    assert losses.total(config).item() == pytest.approx(2 * losses.tag.item() + 3 * losses.teacher.item())
+    assert losses.text > 0
+    assert losses.teacher > 0
+
+
+def test_a_batch_without_captions_trains_tags() -> None:
+    features, tags, _, _ = given()
+    for config in (SETTINGS, with_values(SETTINGS, captions_per_image=2, tags_per_image=3)):
+        losses = made(config).step(features, tags, torch.empty(0, E), [])
+        assert losses.text == 0
+        assert losses.tag > 0
+
+
+def test_steps_drive_the_loss_down() -> None:
+    config = with_values(SETTINGS, warmup_steps=1, weight_decay=0.0)
+    trainer = made(config, similarity=True)
+    totals = [trainer.step(*given()).total(config).item() for _ in range(30)]
+    assert totals[-1] < totals[0] / 3
+    assert trainer.steps_done == 30
+
+
+def test_the_temperature_starts_at_its_published_value_and_is_learnt() -> None:
+    trainer = made(SETTINGS)
+    assert trainer.head.log_temperature.exp().item() == pytest.approx(14.2857, abs=1e-3)
+    before = trainer.head.log_temperature.item()
+    trainer.step(*given())
+    assert trainer.head.log_temperature.item() != before
+
+
+def test_a_large_gradient_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for limit in (0.0, 1e-3):
+        trainer = made(with_values(SETTINGS, clip_gradient=limit))
+        monkeypatch.setattr(trainer.optimizer, "step", lambda: None)
+        trainer.step(*given())
+        gradients = [weight.grad.norm() for weight in trainer.head.parameters() if weight.grad is not None]
+        seen.append(torch.stack(gradients).norm().item())
+    assert seen[0] > 1e-2
+    assert seen[1] == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_a_step_in_bfloat16_is_close_to_the_full_one() -> None:
+    found = [
+        made(with_values(SETTINGS, precision=precision), teacher=True).step(*given())
+        for precision in ("float32", "bfloat16")
+    ]
+    for name in ("tag", "text", "teacher"):
+        one, other = (getattr(losses, name).item() for losses in found)
+        assert one != other
+        assert other == pytest.approx(one, rel=0.05)
+
+
+# ---- checkpoints
+
+SAMPLED = with_values(SETTINGS, tags_per_image=4, captions_per_image=2, dropout=0.2)
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.modules.state_dict().items()}
+
+
+def test_a_resumed_run_gives_the_same_weights_bit_by_bit(tmp_path: Path) -> None:
+    whole = made(SAMPLED, teacher=True, similarity=True, dropout=0.2)
+    for step in range(6):
+        whole.step(*given(step))
+        if step == 2:
+            whole.save(tmp_path / "c.safetensors")
+    resumed = made(SAMPLED, teacher=True, similarity=True, dropout=0.2)
+    torch.rand(17)  # another state of the global generator
+    resumed.resume(tmp_path / "c.safetensors")
+    assert resumed.steps_done == 3
+    for step in range(3, 6):
+        resumed.step(*given(step))
+    one, other = weights(whole), weights(resumed)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_skipped_step_counts_and_changes_nothing() -> None:
+    trainer = made(SETTINGS)
+    before = weights(trainer)
+    trainer.skip()
+    assert trainer.steps_done == 1
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(trainer).items())
+
+
+def test_the_encoder_is_trained_and_saved_too(tmp_path: Path) -> None:
+    def with_encoder() -> Trainer:
+        torch.manual_seed(1)
+        trainer = made(SETTINGS)
+        encoder = torch.nn.Sequential(torch.nn.Conv2d(3, V, 2, 2), torch.nn.BatchNorm2d(V))
+        encoder.forward_features, encoder.num_features = encoder.forward, V
+        return Trainer(
+            trainer.head, encoder, Embedded(trainer.descriptions, trainer.present.sum(1)), None, SETTINGS, 10
+        )
+
+    pixels = torch.randn(3, 3, 4, 4)
+    whole, resumed = with_encoder(), with_encoder()
+    before = weights(whole)
+    whole.step(pixels, *given()[1:])
+    assert all(not torch.equal(before[name], tensor) for name, tensor in weights(whole).items() if "1.0." in name)
+    whole.save(tmp_path / "c.safetensors")
+    resumed.resume(tmp_path / "c.safetensors")
+    for trainer in (whole, resumed):
+        trainer.step(pixels, *given()[1:])
+    one, other = weights(whole), weights(resumed)
+    assert one["1.1.num_batches_tracked"] == 2
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_no_checkpoint_is_a_start_at_zero(tmp_path: Path) -> None:
+    trainer = made(SETTINGS)
+    assert load_checkpoint(tmp_path / "none", trainer.modules, trainer.optimizer) == 0
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.safetensors"
+    trainer = made(SETTINGS)
+    trainer.step(*given())
+    trainer.save(path)
+    before = path.read_bytes()
+    trainer.step(*given())
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", stop)
+        patched.setattr(os, "rename", stop)
+        patched.setattr(Path, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(path, trainer.modules, trainer.optimizer, 2)
+    assert path.read_bytes() == before
+    assert load_checkpoint(path, trainer.modules, trainer.optimizer) == 1
+    remove_checkpoint(path)
+    assert list(tmp_path.iterdir()) == []
+    remove_checkpoint(path)
