@@ -114,7 +114,7 @@ def test_an_epoch_visits_each_example_once_in_its_own_order() -> None:
 def test_what_does_not_fill_the_last_batch_waits(count: int, size: int, lengths: list[int]) -> None:
     found = list(batches(torch.arange(count) + 100, size))
     assert [len(batch) for batch in found] == lengths
-    assert sum(found, []) == [100 + number for number in range(sum(lengths))]
+    assert [number for batch in found for number in batch] == [100 + number for number in range(sum(lengths))]
 
 
 # ---- a step
