@@ -1,0 +1,224 @@
+"""embed: every text's vector, each encoded once, whatever happens in between."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+import torch
+from tiny_home import TAGS, Home, described
+
+from ramkit import artifact
+from ramkit.artifact import Artifact
+from ramkit.config import EmbedConfig
+from ramkit.embeddings import TENSORS, Embedded, read_embeddings
+from ramkit.errors import ArtifactError, InputError
+from ramkit.files import read_rows
+from ramkit.stages import embed as stage
+from ramkit.text.encoders import load_text_encoder
+
+
+class Counting:
+    """A text encoder that remembers what it was asked and may be interrupted."""
+
+    def __init__(self, spec: str, stop_after: int = 1_000_000) -> None:
+        self._encoder = load_text_encoder(spec)
+        self.width = self._encoder.width
+        self.texts: list[str] = []
+        self._stop_after = stop_after
+
+    def identity(self) -> dict[str, str]:
+        return self._encoder.identity()
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        if len(self.texts) >= self._stop_after:
+            raise KeyboardInterrupt
+        self.texts += texts
+        return self._encoder.encode(texts)
+
+
+def run(home: Home, encoder: Counting, **settings: Any) -> Artifact:
+    return stage.embed(artifacts=home.root, encoder=encoder, config=EmbedConfig(**settings))
+
+
+def vectors_of(made: Artifact) -> Embedded:
+    return read_embeddings(made.file(TENSORS))
+
+
+@pytest.fixture
+def encoder(home: Home) -> Counting:
+    return Counting(home.encoder_spec)
+
+
+@pytest.fixture
+def texts(home: Home) -> list[str]:
+    """All that the five tags' descriptions hold, published with their vocabulary."""
+    home.descriptions(home.vocabulary())
+    return [text for tag in TAGS for text in described(tag)]
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float32", 0.0), ("float16", 5e-4), ("int8", 5e-3)])
+def test_each_tag_has_the_vectors_of_its_texts(
+    home: Home, encoder: Counting, texts: list[str], precision: str, error: float
+) -> None:
+    made = run(home, encoder, precision=precision)
+    found = vectors_of(made)
+    assert found.descriptions.shape == (5, 4, tiny_models.WIDTH)
+    assert found.counts.tolist() == [3, 4, 3, 4, 4]
+    wanted = load_text_encoder(home.encoder_spec)
+    for number, tag in enumerate(TAGS):
+        own = found.descriptions[number, : found.counts[number]]
+        torch.testing.assert_close(own, wanted.encode(described(tag)), atol=max(error, 1e-6), rtol=0)
+    assert not found.descriptions[~found.present].any()
+    assert sorted(encoder.texts) == sorted(texts)
+    assert [row["tag"] for row in read_rows(made.file("texts.jsonl"))] == list(TAGS)
+    assert made.manifest["inputs"].keys() == {"vocabulary", "descriptions"}
+    counted = {key: made.statistics[key] for key in ("tags", "texts", "encoded", "resumed")}
+    assert counted == {"tags": 5, "texts": 18, "encoded": 18, "resumed": False}
+    assert set(made.manifest["files"]) == {TENSORS, "texts.jsonl"}
+
+
+def test_the_first_descriptions_are_kept_and_equal_ones_count_once(home: Home, encoder: Counting) -> None:
+    words = home.vocabulary(("cat", "dog"))
+    home.descriptions(words, {"dog": ["one", "two", "one", "three"], "fish": ["four"], "cat": ["two", "five"]})
+    found = vectors_of(run(home, encoder, max_descriptions=2))
+    assert found.counts.tolist() == [2, 2]
+    assert sorted(encoder.texts) == ["five", "one", "two"]
+    torch.testing.assert_close(found.descriptions[0, 0], found.descriptions[1, 1])
+
+
+def test_only_new_texts_are_encoded(home: Home, encoder: Counting, texts: list[str]) -> None:
+    first = run(home, encoder)
+    more = {tag: [*described(tag), "a new one"] for tag in TAGS}
+    home.descriptions(artifact.find(home.root, "vocabulary"), more)
+    again = Counting(home.encoder_spec)
+    second = run(home, again)
+    assert again.texts == ["a new one"]
+    assert (second.version, second.statistics["encoded"], second.statistics["texts"]) == (2, 1, 23)
+    one, other = vectors_of(first), vectors_of(second)
+    assert torch.equal(one.descriptions[one.present], other.descriptions[:, :4][one.present])
+
+
+def test_nothing_new_encodes_nothing_and_gives_the_same_artefact(
+    home: Home, encoder: Counting, texts: list[str]
+) -> None:
+    first = run(home, encoder)
+    again = Counting(home.encoder_spec)
+    assert run(home, again).id == first.id
+    assert again.texts == []
+
+
+def test_another_encoder_or_precision_encodes_all(
+    home: Home, encoder: Counting, texts: list[str], tmp_path: Path
+) -> None:
+    run(home, encoder)
+    other = Counting(f"sentence:{tiny_models.write_bert(tmp_path / 'other', seed=1)}")
+    run(home, other)
+    finer = Counting(home.encoder_spec)
+    run(home, finer, precision="float32")
+    assert len(other.texts) == len(finer.texts) == len(texts)
+    third = Counting(home.encoder_spec)
+    run(home, third)
+    assert third.texts == [], "what the same encoder made before others is found"
+
+
+@pytest.mark.parametrize(("stop_after", "left"), [(0, 18), (5, 13), (15, 3)])
+def test_an_interrupted_run_goes_on(
+    home: Home, texts: list[str], monkeypatch: pytest.MonkeyPatch, stop_after: int, left: int
+) -> None:
+    monkeypatch.setattr(stage, "_PART", 5)
+    stopped = Counting(home.encoder_spec, stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        run(home, stopped)
+    assert artifact.versions(home.root, "embeddings") == []
+    encoder = Counting(home.encoder_spec)
+    made = run(home, encoder)
+    assert len(encoder.texts) == left
+    assert made.statistics["resumed"] == (stop_after > 0)
+    assert set(made.manifest["files"]) == {TENSORS, "texts.jsonl"}
+    found = vectors_of(made)
+    plain = load_text_encoder(home.encoder_spec)
+    torch.testing.assert_close(found.descriptions[1], plain.encode(described("coffee")), atol=5e-4, rtol=0)
+
+
+def test_what_a_kill_left_half_written_is_not_published(
+    home: Home, encoder: Counting, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "_PART", 5)
+    with pytest.raises(KeyboardInterrupt):
+        run(home, Counting(home.encoder_spec, 5))
+    (draft,) = (path for path in (home.root / "embeddings").iterdir() if path.is_dir())
+    (draft / "part-0.tmp").write_text("half")
+    assert set(run(home, encoder).manifest["files"]) == {TENSORS, "texts.jsonl"}
+
+
+def test_damaged_earlier_embeddings_are_no_obstacle(home: Home, encoder: Counting, texts: list[str]) -> None:
+    one, two = run(home, encoder), run(home, encoder)
+    (two.path / TENSORS).write_bytes(b"damaged")
+    again = Counting(home.encoder_spec)
+    assert run(home, again).id == one.id
+    assert again.texts == [], "taken from the one before"
+    (one.path / "manifest.json").write_text("{")
+    (home.root / "embeddings" / "v3" / "manifest.json").write_text("{")
+    run(home, again)
+    assert len(again.texts) == len(texts)
+
+
+def test_tags_without_description_are_named(home: Home, encoder: Counting) -> None:
+    home.descriptions(home.vocabulary(("a", "b")), {"a": ["x"]})
+    words = home.vocabulary(tuple("abcdefgh"))
+    with pytest.raises(ArtifactError) as caught:
+        run(home, encoder)
+    assert str(caught.value) == (
+        "descriptions:v1 describes none of: b, c, d, e, f … (7 of 8 tags). Describe this vocabulary: ramkit describe"
+    )
+    assert words.version == 2
+    home.descriptions(words, {tag: [f"the {tag}"] for tag in "abcdefgh"})
+    assert run(home, encoder).statistics["tags"] == 8
+
+
+def test_other_versions_may_be_named(home: Home, encoder: Counting) -> None:
+    words = home.vocabulary(("cat",))
+    home.descriptions(words, {"cat": ["first"]})
+    home.descriptions(words, {"cat": ["second"]})
+    home.vocabulary(("dog",))
+    made = stage.embed(artifacts=home.root, encoder=encoder, config=EmbedConfig(), vocabulary="v1", descriptions="v1")
+    assert encoder.texts == ["first"]
+    assert made.manifest["inputs"]["vocabulary"] == words.id
+
+
+def test_what_cannot_be_embedded_is_told(home: Home, encoder: Counting) -> None:
+    with pytest.raises(ArtifactError, match=r"holds no vocabulary yet\. Make one: ramkit parse-tags"):
+        run(home, encoder)
+    home.vocabulary(())
+    with pytest.raises(ArtifactError, match=r"holds no descriptions yet\. Make one: ramkit describe"):
+        run(home, encoder)
+    home.descriptions(home.vocabulary(()), {"a": ["x"]})
+    with pytest.raises(InputError, match=r"the vocabulary is empty\. Parse more captions"):
+        run(home, encoder)
+    with pytest.raises(InputError, match=r"max_descriptions = 0\. Give a whole number above 0\."):
+        run(home, encoder, max_descriptions=0)
+
+
+def test_the_command_line(ramkit: Callable[..., Any], home: Home, texts: list[str], tmp_path: Path) -> None:
+    given = ("--artifacts", home.root, "--text-encoder", home.encoder_spec)
+    first = ramkit("embed", *given)
+    assert (first.code, first.out) == (0, "")
+    assert f"embeddings:v1: 18 texts of 5 tags, 18 encoded now; in {home.root}/embeddings/v1" in first.err
+    assert "0 encoded now" in ramkit("embed", *given).err
+    (tmp_path / "embed.toml").write_text(f'text_encoder = "{home.encoder_spec}"\nmax_descriptions = 1\n')
+    third = ramkit("embed", "--config", tmp_path / "embed.toml", "--precision", "int8", "--artifacts", home.root)
+    assert "embeddings:v3: 5 texts of 5 tags, 5 encoded now" in third.err
+    for wrong, message in {
+        ("--text-encoder", "clip"): "error: 'clip' names no text encoder.",
+        ("--text-encoder", "sentence:/no/where"): "error: /no/where: no such file or folder.",
+        ("--vocabulary", "v9"): "has no vocabulary:v9 (there: v1).",
+    }.items():
+        result = ramkit("embed", *given, *wrong)
+        assert result.code == 1
+        assert message in result.err
+        assert len(result.err.splitlines()) == 1
+    refused = ramkit("embed", *given, "--precision", "float64")
+    assert refused.code == 2
+    assert "float64" in refused.err
