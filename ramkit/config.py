@@ -71,6 +71,9 @@ class TrainConfig:
     similarity: bool = False  # beside the decoder, compare global features directly (see ram/similarity.py)
     tag_loss: float = 1.0  # weights of the losses; 0 leaves one out
     text_loss: float = 1.0
+    teacher_start: bool = (
+        False  # begin with features mapped to texts as that classifier's weights tell (ram/teacher.py)
+    )
     teacher_loss: float = 0.0  # the image encoder's own classifier as a teacher of its classes' names
     tag_focus: float = 7.0  # γ− of the image–tag loss
     text_focus: float = 4.0  # γ− of the image–text loss

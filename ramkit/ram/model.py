@@ -51,6 +51,20 @@ class AlignmentHead(nn.Module):
         )
         self.similarity = Similarity(config.embed_width, config.query_width) if config.similarity else None
 
+    @torch.no_grad()
+    def start_from(self, projection: torch.Tensor, centre: torch.Tensor) -> None:
+        """Begin with features that lie in the space of texts already.
+
+        Args:
+            projection: [E, V], scaled here to the norm of the fresh layer's weights.
+            centre: [E], what all texts have in common.
+        """
+        scale = self.image_proj.weight.norm() / projection.norm()
+        self.image_proj.weight.copy_(projection * scale)
+        self.image_proj.bias.zero_()
+        if self.similarity is not None:
+            self.similarity.start_from(centre)
+
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """Projected tokens [B, 1 + T, E] of spatial features [B, T, V]; token 0 is V_global, of the features' mean."""
         return self.image_proj(torch.cat([features.mean(dim=1, keepdim=True), features], dim=1))

@@ -6,7 +6,7 @@ are therefore added to the decoder's logit, and it learns what they miss:
 
     ⟨h_i, U q_i⟩ / √Q  +  s · cos(g(V_global), t(q_i)) + b
 
-h_i is the query's state after the decoder, g a small network, t a linear map. Each query still stands alone.
+h_i is the query's state after the decoder, g a small residual network, t a linear map. Each query still stands alone.
 """
 
 import torch
@@ -22,17 +22,25 @@ class Similarity(nn.Module):
     def __init__(self, embed_width: int, query_width: int) -> None:
         super().__init__()
         self.state_map = nn.Linear(embed_width, query_width)
-        self.image_map = nn.Sequential(
-            nn.Linear(embed_width, 2 * embed_width), nn.GELU(), nn.Linear(2 * embed_width, embed_width)
-        )
+        self.image_expand = nn.Linear(embed_width, 2 * embed_width)
+        self.image_contract = nn.Linear(2 * embed_width, embed_width)
         self.text_map = nn.Linear(embed_width, embed_width)
+        nn.init.zeros_(self.image_contract.weight)  # g starts as the identity
+        nn.init.zeros_(self.image_contract.bias)
         self.log_scale = nn.Parameter(torch.tensor(_LOG_SCALE))
         self.bias = nn.Parameter(torch.tensor(_BIAS))
+
+    @torch.no_grad()
+    def start_from(self, centre: torch.Tensor) -> None:
+        """Compare texts, less what all of them have in common [E], as they are."""
+        nn.init.eye_(self.text_map.weight)
+        self.text_map.bias.copy_(-centre)
 
     def forward(self, queries: torch.Tensor, states: torch.Tensor, global_feature: torch.Tensor) -> torch.Tensor:
         """[B, C] of queries [B, C, E] or [C, E], their states [B, C, Q] and V_global [B, E]."""
         attended = (states * self.state_map(queries)).sum(dim=-1) * states.shape[-1] ** -0.5
-        image = F.normalize(self.image_map(global_feature), dim=-1)
+        change = self.image_contract(F.gelu(self.image_expand(global_feature)))
+        image = F.normalize(global_feature + change, dim=-1)
         text = F.normalize(self.text_map(queries), dim=-1)
         cosine = torch.einsum("be,bce->bc" if text.ndim == 3 else "be,ce->bc", image, text)
         return attended + self.log_scale.exp() * cosine + self.bias

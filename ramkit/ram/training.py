@@ -28,6 +28,11 @@ class Questions:
 
     targets: torch.Tensor  # [B, S], 1 where it is true of the image
     selected: torch.Tensor | None = None  # [B, S], numbers of what each image is asked; None asks all S of every image
+    weights: torch.Tensor | None = None  # [B, S], what each answer counts; None counts all alike
+
+    def weigh(self, losses: torch.Tensor) -> torch.Tensor:
+        """Sum of the losses [B, S]: an unbiased estimate of the sum over all that might be asked."""
+        return (losses if self.weights is None else losses * self.weights).sum()
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ class Losses:
 def draw_questions(own: Sequence[Sequence[int]], total: int, count: int, generator: torch.Generator) -> Questions:
     """Choose what to ask each image: its own first, random others up to `count`; all where `count` is 0.
 
+    The random ones stand for all others: each counts `total` over the number of draws, and one that is the image's own,
+    which was counted already, nothing.
+
     Args:
         own: for each of B images the numbers, below `total`, that are true of it.
     """
@@ -54,10 +62,13 @@ def draw_questions(own: Sequence[Sequence[int]], total: int, count: int, generat
     if count == 0 or count >= total:
         return Questions(everything)
     selected = torch.randint(total, (len(own), count), generator=generator)
+    weights = torch.ones(len(own), count)
     for row, numbers in enumerate(own):
         first = torch.tensor(list(numbers)[:count], dtype=torch.long)
         selected[row, : len(first)] = first
-    return Questions(everything.gather(1, selected), selected)
+        drawn = selected[row, len(first) :]
+        weights[row, len(first) :] = (total / max(len(drawn), 1)) * (1 - everything[row, drawn])
+    return Questions(everything.gather(1, selected), selected, weights)
 
 
 class Trainer:
@@ -145,8 +156,8 @@ class Trainer:
         sizes = [queries.shape[1] for queries in asked]
         logits = self.head.align(torch.cat(asked, dim=1), tokens).float().split(sizes, dim=1)
         return Losses(
-            tag=asymmetric_loss(logits[0], tags.targets, negative_focus=self.config.tag_focus).sum() / batch,
-            text=asymmetric_loss(logits[1], texts.targets, negative_focus=self.config.text_focus).sum() / batch,
+            tag=tags.weigh(asymmetric_loss(logits[0], tags.targets, negative_focus=self.config.tag_focus)) / batch,
+            text=texts.weigh(asymmetric_loss(logits[1], texts.targets, negative_focus=self.config.text_focus)) / batch,
             teacher=lesson.loss(logits[2]) / batch if lesson is not None else logits[0].new_zeros(()),
         )
 

@@ -231,7 +231,9 @@ def _fit(
         raise _none_readable()
     steps_an_epoch = max(len(usable) // config.batch, 1)
     trained = None if config.freeze_image_encoder else image_encoder.module.train()
-    trainer = Trainer(head, trained, task.embedded, teacher, config, steps_an_epoch)
+    if teacher is not None and config.teacher_start:
+        head.start_from(*teacher.projection())
+    trainer = Trainer(head, trained, task.embedded, teacher if config.teacher_loss else None, config, steps_an_epoch)
     trainer.resume(work.path / CHECKPOINT)
     if trainer.steps_done:
         tell(f"going on after step {trainer.steps_done:,} of an earlier run")
@@ -304,7 +306,7 @@ class _CaptionVectors:
 
 
 def _teacher(config: TrainConfig, text_encoder: TextEncoder, width: int) -> Teacher | None:
-    if not config.teacher_loss:
+    if not (config.teacher_loss or config.teacher_start):
         return None
     return imagenet_teacher(config.image_weights, text_encoder.encode, width=width)
 
