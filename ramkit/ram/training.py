@@ -51,7 +51,7 @@ def draw_questions(own: Sequence[Sequence[int]], total: int, count: int, generat
     """Choose what to ask each image: its own first, random others up to `count`; all where `count` is 0.
 
     The random ones stand for all others: each counts `total` over the number of draws, and one that is the image's own,
-    which was counted already, nothing.
+    which was counted already, nothing. `count` should leave room for some.
 
     Args:
         own: for each of B images the numbers, below `total`, that are true of it.

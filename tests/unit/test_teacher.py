@@ -66,7 +66,7 @@ def test_half_are_the_likeliest_and_half_are_drawn(teacher: Teacher, features: t
 
 def test_the_loss_is_nought_where_the_pupil_believes_as_the_teacher() -> None:
     targets = torch.tensor([[0.9, 0.5, 0.01], [0.0, 1.0, 0.3]])
-    lesson = Lesson(torch.zeros(2, 3, E), targets)
+    lesson = Lesson(torch.zeros(2, 3, E), targets, torch.ones(2, 3))
     same = torch.logit(targets, eps=1e-6)
     assert lesson.loss(same).item() == pytest.approx(0, abs=1e-4)
     for shift in (-1.0, 1.0):
@@ -79,8 +79,29 @@ def test_the_loss_is_the_divergence_of_each_belief() -> None:
     for y, logit in zip(targets, logits, strict=True):
         p = 1 / (1 + math.exp(-logit))
         wanted += y * math.log(y / p) + (1 - y) * math.log((1 - y) / (1 - p))
-    lesson = Lesson(torch.zeros(1, 2, E), torch.tensor([targets]))
+    lesson = Lesson(torch.zeros(1, 2, E), torch.tensor([targets]), torch.ones(1, 2))
     assert lesson.loss(torch.tensor([logits])).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_what_is_drawn_stands_for_all_classes(teacher: Teacher, features: torch.Tensor) -> None:
+    """Averaged over many draws, a lesson's weights count every class once."""
+    counted = torch.zeros(B, K)
+    draws = 4000
+    for seed in range(draws):
+        lesson = teacher.lesson(features, 4, torch.Generator().manual_seed(seed))
+        numbers = torch.cdist(lesson.queries, teacher.names.expand(B, -1, -1)).argmin(dim=-1)
+        counted.scatter_add_(1, numbers, lesson.weights)
+    torch.testing.assert_close(counted / draws, torch.ones(B, K), atol=0.1, rtol=0)
+
+
+def test_the_projection_is_the_ridge_regression_of_weights_on_names(teacher: Teacher) -> None:
+    projection, centre = teacher.projection()
+    texts, weights = teacher.names - teacher.names.mean(0), teacher.weight - teacher.weight.mean(0)
+    torch.testing.assert_close(centre, teacher.names.mean(0))
+    for column in range(V):  # each feature by itself: minimise |w − T p|² + 0.1 |p|² by its normal equations
+        p = projection[:, column]
+        gradient = texts.T @ (texts @ p - weights[:, column]) + 0.1 * p
+        torch.testing.assert_close(gradient, torch.zeros(E), atol=1e-4, rtol=0)
 
 
 def encode(texts: list[str]) -> torch.Tensor:

@@ -69,6 +69,22 @@ def test_a_random_question_may_hit_its_own_and_then_counts_as_true() -> None:
     assert len({tuple(q.selected[0].tolist()) for q in drawn if q.selected is not None}) > 10
 
 
+def test_what_is_drawn_stands_for_all_that_is_not_asked() -> None:
+    """Averaged over many draws, the weighted sum is the sum over everything."""
+    losses = torch.arange(1.0, 1 + C).expand(len(OWN), C)
+    draws, total = 4000, torch.zeros(())
+    for seed in range(draws):
+        found = draw_questions(OWN, C, 7, generator(seed))
+        assert found.selected is not None
+        total += found.weigh(losses.gather(1, found.selected))
+    torch.testing.assert_close(total / draws, losses.sum(), rtol=0.02, atol=0)
+
+
+def test_all_that_is_asked_of_every_image_counts_alike() -> None:
+    losses = torch.rand(len(OWN), C)
+    torch.testing.assert_close(draw_questions(OWN, C, 0, generator()).weigh(losses), losses.sum())
+
+
 def test_nothing_can_be_asked_where_there_is_nothing() -> None:
     assert draw_questions([[], []], 0, 16, generator()).targets.shape == (2, 0)
 
