@@ -37,6 +37,11 @@ CONFIG = TrainConfig(
     validation=0.0,
     checkpoint_steps=2,
 )
+# Settings under which so few photos teach something.
+LEARNS: dict[str, Any] = {
+    "image_encoder": "test_resnet", "similarity": True, "tag_focus": 0.0, "query_width": 32, "hidden": 64,
+    "epochs": 100, "learning_rate": 3e-3, "schedule": "cosine", "clip_gradient": 1.0,
+}  # fmt: skip
 
 
 def write_photos(folder: Path) -> list[str]:

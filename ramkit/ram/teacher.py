@@ -18,6 +18,7 @@ from ramkit.ram.image_encoder import TIMM
 from ramkit.weights import locate, read_state_dict
 
 _RIDGE = 0.1  # λ; 0.03 to 1 make no difference beyond one point of mAP
+_WITHOUT = "without a teacher: teacher_loss = 0 and teacher_start = false."
 SOFTEN = 0.5  # exponent of the probabilities, so that second and third guesses count too
 
 Encode = Callable[[list[str]], torch.Tensor]
@@ -90,14 +91,14 @@ def imagenet_teacher(weights: str, encode: Encode, *, width: int) -> Teacher:
         InputError: the file does not end in a linear classifier of 1,000 classes.
     """
     if weights in ("", TIMM):
-        raise InputError("teacher_loss needs image_weights of a file or package.", cure="Name it, or teacher_loss = 0.")
+        raise InputError(
+            "The teacher's classifier is in no file.", cure=f"Name one as image_weights, or train {_WITHOUT}"
+        )
     path: Path = locate(weights)
     shapes = [(1000, width), (1000,)]
     last = list(read_state_dict(path).values())[-2:]
     if [tuple(tensor.shape) for tensor in last] != shapes:
-        raise InputError(
-            f"{path}: ends in no ImageNet-1k classifier of {width} channels.", cure="Set teacher_loss = 0."
-        )
+        raise InputError(f"{path}: ends in no ImageNet-1k classifier of {width} channels.", cure=f"Train {_WITHOUT}")
     weight, bias = last
     return Teacher(weight.float(), bias.float(), _class_vectors(encode))
 

@@ -258,7 +258,7 @@ def _fit(
             meter.clear()
         if trainer.steps_done % config.checkpoint_steps == 0:
             trainer.save(work.path / CHECKPOINT)
-    if len(source.failed.keys() & triplets.keys()) == len(triplets):
+    if not trainer.optimizer.state:  # not one step has changed a weight
         raise _none_readable()
     trainer.save(work.path / CHECKPOINT)  # what follows may be interrupted, too
     return {"steps": trainer.steps_done}

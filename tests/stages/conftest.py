@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_home import Home, fill, write_photos
+from tiny_home import LEARNS, Home, fill, write_photos
 from tiny_models import write_bert
 
 
@@ -44,8 +44,8 @@ def ready(home: Home, photos: list[str]) -> Home:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, photos: list[str], encoder_spec: str) -> Home:
-    """With a model, some photos kept aside; not to be written into."""
+    """With a model that knows its tags, five photos kept aside; not to be written into."""
     made = Home(tmp_path_factory.mktemp("trained"), encoder_spec)
     fill(made, photos)
-    made.train(validation=0.3, epochs=20)
+    made.train(**LEARNS, validation=0.3)
     return made

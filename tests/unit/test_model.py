@@ -91,6 +91,18 @@ def test_logits_are_the_readout_plus_the_similarity(tags: Embedded) -> None:
     torch.testing.assert_close(head.align(queries, tokens), wanted)
 
 
+@pytest.mark.parametrize("similarity", [False, True])
+def test_it_can_begin_with_a_map_to_texts(similarity: bool) -> None:
+    head, projection = made(similarity=similarity), 7 * drawn(E, V)
+    size = head.image_proj.weight.norm().item()
+    head.start_from(projection, torch.zeros(E))
+    features = drawn(B, T, V)
+    direct = F.normalize(features @ projection.T, dim=-1)
+    torch.testing.assert_close(F.normalize(head.project(features)[:, 1:], dim=-1), direct)
+    assert head.image_proj.weight.norm().item() == pytest.approx(size)
+    assert head.image_proj.weight.requires_grad
+
+
 def test_captions_are_asked_like_tags() -> None:
     head, captions = made(), F.normalize(drawn(5, E), dim=-1)
     tokens = head.project(drawn(B, T, V))

@@ -130,7 +130,7 @@ def test_it_is_read_from_the_end_of_a_weights_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("classes", "width"), [(21_841, V), (1000, V + 1)])
 def test_another_classifier_is_refused(tmp_path: Path, classes: int, width: int) -> None:
     path = weights_file(tmp_path / "w.pth", classes, width)
-    message = f"{path}: ends in no ImageNet-1k classifier of {V} channels. Set teacher_loss = 0."
+    message = f"{path}: ends in no ImageNet-1k classifier of {V} channels. Train without a teacher: teacher_loss = 0"
     with pytest.raises(InputError, match=re.escape(message)):
         imagenet_teacher(path, encode, width=V)
     torch.save({"one": torch.ones(1)}, path)
@@ -140,5 +140,5 @@ def test_another_classifier_is_refused(tmp_path: Path, classes: int, width: int)
 
 @pytest.mark.parametrize("weights", ["", "timm"])
 def test_weights_without_a_file_have_no_classifier(weights: str) -> None:
-    with pytest.raises(InputError, match=r"teacher_loss needs image_weights of a file or package\."):
+    with pytest.raises(InputError, match=r"The teacher's classifier is in no file\. Name one as image_weights, or"):
         imagenet_teacher(weights, encode, width=V)
