@@ -65,7 +65,7 @@ class TrainConfig:
     query_width: int = 768
     heads: int = 4
     hidden: int = 3072
-    layers: int = 2
+    layers: int = 2  # of the decoder; 0 leaves it out, as a baseline
     dropout: float = 0.0
     reweighting: bool = True
     similarity: bool = False  # beside the decoder, compare global features directly (see ram/similarity.py)

@@ -109,10 +109,18 @@ def _check(config: TrainConfig) -> None:
     Raises:
         InputError: names the setting.
     """
-    counts = ("query_width", "heads", "hidden", "layers", "epochs", "batch", "checkpoint_steps")
+    counts = ("query_width", "heads", "hidden", "epochs", "batch", "checkpoint_steps")
     if wrong := [name for name in counts if getattr(config, name) < 1]:
         raise InputError(f"{wrong[0]} = {getattr(config, wrong[0])}.", cure="Give a whole number above 0.")
-    least_zero = ("image_size", "tags_per_image", "captions_per_image", "warmup_steps", "clip_gradient", "dropout")
+    least_zero = (
+        "layers",
+        "image_size",
+        "tags_per_image",
+        "captions_per_image",
+        "warmup_steps",
+        "clip_gradient",
+        "dropout",
+    )
     if wrong := [name for name in least_zero if getattr(config, name) < 0]:
         raise InputError(f"{wrong[0]} = {getattr(config, wrong[0])}.", cure="Give 0 or more.")
     if wrong := [name for name in ("validation", "dropout") if not 0 <= getattr(config, name) < 1]:
