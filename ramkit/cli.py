@@ -418,7 +418,9 @@ WhichArgument = Annotated[str, typer.Argument(metavar="KIND:vN", help="An artefa
 @artifacts_app.callback(invoke_without_command=True)
 def list_artifacts(context: typer.Context, artifacts: ArtifactsOption = ARTIFACTS, json: JsonOption = False) -> None:
     """List the artefacts, show one with its lineage, or copy one out."""
-    if context.invoked_subcommand is not None:
+    if context.invoked_subcommand is not None:  # options given before it hold for it, too
+        given = {"artifacts": str(artifacts), "json": json}
+        context.default_map = dict.fromkeys(("show", "export"), given)
         return
     from ramkit.stages import inspect
 

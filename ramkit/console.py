@@ -42,13 +42,15 @@ def print_error(message: str) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on standard output; numbers are aligned right."""
-    table = Table(title=_escape(title) if title else None, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     body = [list(row) for row in rows]
     for index, column in enumerate(columns):
         numeric = bool(body) and all(isinstance(row[index], (int, float)) for row in body)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*(_cell(value) for value in row))
+    if title:  # on a line of its own: within the table a long path would be folded to its width
+        results.print(f"[italic]{_escape(title)}", soft_wrap=True)
     results.print(table)
 
 

@@ -1,0 +1,216 @@
+"""evaluate: figures that a direct computation gives, from people's labels and from captions."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_home import SHOWN, TAGS, Home
+
+from ramkit import artifact
+from ramkit.config import EvaluateConfig
+from ramkit.embeddings import Embedded
+from ramkit.errors import ArtifactError, InputError
+from ramkit.metrics import average_precisions, best_threshold, precision_recall_f1
+from ramkit.photos import read_photo
+from ramkit.stages.evaluate import evaluate, read_metrics
+from ramkit.tagger import Tagger
+
+ASIDE = {"astronaut-0", "astronaut-3", "coffee-1", "rocket-0", "rocket-1"}  # validation = 0.3
+
+
+@pytest.fixture
+def home(trained: Home, tmp_path: Path) -> Home:
+    """A copy that may be written into."""
+    shutil.copytree(trained.root, tmp_path / "artifacts", ignore=shutil.ignore_patterns(".features"))
+    return Home(tmp_path / "artifacts", trained.encoder_spec)
+
+
+def run(
+    home: Home, *sources: Path | str, model: str | None = None, triplets: str | None = None, **settings: Any
+) -> Any:
+    made = evaluate(
+        artifacts=home.root, config=EvaluateConfig(**settings), sources=list(map(str, sources)), model=model,
+        triplets=triplets,
+    )  # fmt: skip
+    return made, read_metrics(made)
+
+
+def shown(photo: str) -> list[str]:
+    return SHOWN[Path(photo).name.partition("-")[0]][0]
+
+
+def write_labels(path: Path, photos: Sequence[str], label: Callable[[str], list[str]] = shown) -> Path:
+    path.write_text("\n".join(json.dumps({"image": photo, "labels": label(photo)}) for photo in photos))
+    return path
+
+
+def scores_of(home: Home, photos: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """σ(logit) [photos, names], each photo and name by itself; what is no tag through the template."""
+    tagger = Tagger(artifact.find(home.root, "model"))
+    columns = []
+    for name in names:
+        number = tagger.tags.index(name) if name in tagger.tags else None
+        alone = torch.tensor([1])
+        asked = (
+            tagger.vocabulary.choose([number])
+            if number is not None
+            else Embedded(tagger.text_encoder.encode([f"a photo of a {name}."])[:, None], alone)
+        )
+        rows = [
+            tagger.logits(tagger.features(tagger.preprocess(read_photo(photo))[None]), asked)[0, 0] for photo in photos
+        ]
+        columns.append(torch.stack(rows).sigmoid())
+    return torch.stack(columns, dim=1).numpy()
+
+
+def with_dog(photo: str) -> list[str]:
+    """Labels with a name that the vocabulary lacks."""
+    return [*shown(photo), *(["dog"] if "0" in Path(photo).name else [])]
+
+
+def test_the_figures_are_those_of_a_direct_computation(home: Home, photos: list[str], tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone.jpg")
+    source = write_labels(tmp_path / "labels.jsonl", [*photos[:3], gone, *photos[3:]], lambda photo: (
+        ["cat", "zebra"] if photo == gone else with_dog(photo)
+    ))  # fmt: skip
+    made, found = run(home, source, least_positives=1)
+    names = sorted([*TAGS, "dog", "zebra"])
+    assert [row["tag"] for row in found["per_tag"]] == names
+    scores = scores_of(home, photos, names)
+    labels = np.array([[name in with_dog(photo) for name in names] for photo in photos])
+    single = average_precisions(scores, labels)
+    for row, ap, positives in zip(found["per_tag"], single, labels.sum(0), strict=True):
+        assert row["ap"] == (pytest.approx(ap, abs=1e-6) if row["tag"] != "zebra" else None)
+        assert row["positives"] == positives
+        assert row["in_vocabulary"] == (row["tag"] in TAGS)
+    known = np.array([name in TAGS for name in names])
+    threshold = Tagger(artifact.find(home.root, "model")).threshold
+    best, best_f1 = best_threshold(scores, labels)
+    at_own = precision_recall_f1(scores, labels, threshold)
+    for name, wanted in {
+        "mAP": np.nanmean(single),
+        "mAP_in_vocabulary": np.nanmean(single[known]),
+        "mAP_open_set": np.nanmean(single[~known]),
+        "threshold": threshold,
+        "precision": at_own.precision,
+        "recall": at_own.recall,
+        "f1": at_own.f1,
+        "best_threshold": best,
+        "best_f1": best_f1,
+    }.items():
+        assert found[name] == pytest.approx(float(wanted), abs=1e-5), name
+    assert (found["photos"], found["unreadable_photos"], found["unreadable"]) == (
+        16, 1, [f"{gone}: no such file. Check the path."]
+    )  # fmt: skip
+    assert (found["names"], found["names_in_vocabulary"], found["names_open_set"]) == (7, 5, 2)
+    assert found["labels_from"] == "people"
+    assert found["mAP_in_vocabulary"] > 0.8, "the model knows its tags"
+    assert made.manifest["inputs"] == {"model": artifact.find(home.root, "model").id}
+    with made.file("per_tag.csv").open(encoding="utf-8", newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert [row["tag"] for row in table] == names
+    assert float(table[0]["ap"]) == pytest.approx(single[0])
+
+
+def test_rare_names_may_be_left_out(home: Home, photos: list[str], tmp_path: Path) -> None:
+    source = write_labels(tmp_path / "l.jsonl", photos, lambda photo: with_dog(photo)[:2])
+    wanted = {1: [*TAGS, "dog"], 4: [*TAGS], 5: None}
+    for least, names in wanted.items():
+        if names is None:
+            with pytest.raises(InputError, match=r"No name is true of 5 of 16 photos\. Check the labels\."):
+                run(home, source, least_positives=least)
+        else:
+            assert [row["tag"] for row in run(home, source, least_positives=least)[1]["per_tag"]] == sorted(names)
+
+
+def test_names_of_other_case_and_aliases_are_the_tags_themselves(home: Home, photos: list[str], tmp_path: Path) -> None:
+    other = {"cat": "Cat", "woman": "lady"}
+    plain = run(home, write_labels(tmp_path / "a.jsonl", photos))[1]
+    renamed = run(
+        home, write_labels(tmp_path / "b.jsonl", photos, lambda photo: [other.get(tag, tag) for tag in shown(photo)])
+    )[1]
+    assert renamed["names_open_set"] == 0
+    assert renamed["mAP"] == pytest.approx(plain["mAP"])
+
+
+def test_only_open_set_names(home: Home, photos: list[str], tmp_path: Path) -> None:
+    found = run(home, write_labels(tmp_path / "l.jsonl", photos, lambda photo: [f"the {shown(photo)[0]}"]))[1]
+    assert (found["names_in_vocabulary"], found["names_open_set"]) == (0, 4)
+    assert found["mAP_in_vocabulary"] is None
+    assert found["mAP"] == found["mAP_open_set"]
+
+
+def test_without_labels_the_photos_kept_aside_are_judged_by_their_captions(home: Home, photos: list[str]) -> None:
+    made, found = run(home)
+    aside = [photo for photo in photos if Path(photo).stem in ASIDE]
+    names = sorted({tag for photo in aside for tag in shown(photo)})
+    labels = np.array([[name in shown(photo) for name in names] for photo in aside])
+    assert found["photos"] == 5
+    assert found["mAP"] == pytest.approx(average_precisions(scores_of(home, aside, names), labels).mean(), abs=1e-6)
+    assert found["labels_from"] == "captions of photos kept aside"
+    assert made.manifest["inputs"].keys() == {"model", "triplets"}
+    model = artifact.find(home.root, "model")
+    assert found["mAP"] == pytest.approx(model.statistics["validation_map"], abs=0.05), "as training measured it"
+
+
+def test_a_triplets_artefact_is_judged_as_a_whole(home: Home, photos: list[str]) -> None:
+    found = run(home, triplets="v1")[1]
+    assert (found["photos"], found["labels_from"]) == (16, "captions")
+    few = home.triplets(artifact.find(home.root, "vocabulary"), photos[:6])
+    assert run(home, triplets="v2")[1]["photos"] == 6
+    assert run(home)[1]["photos"] == 5, "without --triplets those of its own training, not the newest"
+    assert few.version == 2
+
+
+def test_a_model_without_its_triplets_needs_labels(home: Home, photos: list[str], tmp_path: Path) -> None:
+    shutil.rmtree(home.root / "triplets")
+    with pytest.raises(InputError, match=r"does not hold the triplets that model:v1 was trained on\. Name labelled"):
+        run(home)
+    found = run(home, write_labels(tmp_path / "l.jsonl", photos), model=str(home.root / "model" / "v1"))
+    assert found[1]["photos"] == 16
+
+
+def test_a_model_that_kept_nothing_aside_needs_labels(ready: Home) -> None:
+    ready.train()
+    with pytest.raises(InputError, match=r"triplets:v1: no photo to evaluate on\. Train with validation above 0\."):
+        run(ready)
+
+
+def test_what_cannot_be_measured_is_told(home: Home, photos: list[str], tmp_path: Path) -> None:
+    gone = [str(tmp_path / f"{number}.jpg") for number in range(3)]
+    with pytest.raises(InputError, match=r"None of the photos can be read\. Check that they are where"):
+        run(home, write_labels(tmp_path / "gone.jsonl", gone, lambda _: ["cat"]))
+    with pytest.raises(InputError, match=r"No name is true of a photo that can be read\. .*0\.jpg: no such file"):
+        run(home, write_labels(tmp_path / "l.jsonl", [*gone, photos[0]], lambda p: ["cat"] if p in gone else []))
+    with pytest.raises(ArtifactError, match=r"has no model:v9 \(there: v1\)\."):
+        run(home, write_labels(tmp_path / "l.jsonl", photos), model="v9")
+    assert artifact.versions(home.root, "report") == []
+
+
+def test_the_command_line(ramkit: Callable[..., Any], home: Home, photos: list[str], tmp_path: Path) -> None:
+    source = write_labels(tmp_path / "labels.jsonl", [*photos, str(tmp_path / "gone.jpg")], with_dog_or_cat)
+    table = ramkit("evaluate", source, "--artifacts", home.root)
+    assert table.code == 0
+    for text in ("Average precision", "open-set", "mAP in vocabulary", "best f1"):
+        assert text in table.out
+    assert f"error: {tmp_path}/gone.jpg: no such file. Check the path." in table.err
+    assert f"report:v1 in {home.root}/report/v1" in table.err
+    document = json.loads(ramkit("evaluate", source, "--json", "--artifacts", home.root).out)
+    assert document["photos"] == 16
+    assert len(document["per_tag"]) == 6
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({"file": photos[0], "names": ["woman"]}))
+    keys = ("--image-field", "file", "--labels-field", "names")
+    assert ramkit("evaluate", other, *keys, "--artifacts", home.root).code == 0
+    wrong = ramkit("evaluate", other, "--artifacts", home.root)
+    assert (wrong.code, wrong.err) == (1, f"error: {other}, row 1: no 'image'. Name the key: --image-field\n")
+
+
+def with_dog_or_cat(photo: str) -> list[str]:
+    return ["cat"] if "gone" in photo else with_dog(photo)
