@@ -21,7 +21,7 @@ from ramkit.ram.image_encoder import ImageEncoder, create_image_encoder
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.ram.photo_batches import AugmentedPhotos, CachedFeatures, ImageSource
 from ramkit.ram.teacher import Teacher, imagenet_teacher
-from ramkit.ram.training import Trainer, batches, epoch_order, remove_checkpoint
+from ramkit.ram.training import Losses, Trainer, batches, epoch_order, remove_checkpoint
 from ramkit.tagger import save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder
 from ramkit.triplets import Triplet, mentions, read_triplets, split
@@ -232,16 +232,12 @@ def _fit(
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Run all epochs, from the draft's checkpoint where it holds one."""
-    teacher = _teacher(config, text_encoder, image_encoder.width)
     triplets = {example.position: example for example in task.training}
     usable = [position for position in triplets if position not in source.failed]
     if not usable:
         raise _none_readable()
     steps_an_epoch = max(len(usable) // config.batch, 1)
-    trained = None if config.freeze_image_encoder else image_encoder.module.train()
-    if teacher is not None and config.teacher_start:
-        head.start_from(*teacher.projection())
-    trainer = Trainer(head, trained, task.embedded, teacher if config.teacher_loss else None, config, steps_an_epoch)
+    trainer = _trainer(task, head, image_encoder, text_encoder, config, steps_an_epoch)
     trainer.resume(work.path / CHECKPOINT)
     if trainer.steps_done:
         tell(f"going on after step {trainer.steps_done:,} of an earlier run")
@@ -251,12 +247,8 @@ def _fit(
     steps = _steps(usable, source, config, steps_an_epoch, trainer.steps_done)
     meter: dict[str, list[float]] = {}
     for epoch, positions, images in track(steps, total=total, what="training", done=trainer.steps_done):
-        examples = [triplets[position] for position in positions]
-        chosen = [(number, _one_of(example.captions, epoch)) for number, example in enumerate(examples)]
-        owners = [number for number, text in chosen if text]
-        vectors = captions([text for _, text in chosen if text])
-        if examples:
-            losses = trainer.step(images, [example.tags for example in examples], vectors, owners)
+        if positions:
+            losses = _step(trainer, images, [triplets[position] for position in positions], captions, epoch)
             for name in ("tag", "text", "teacher"):
                 meter.setdefault(name, []).append(float(getattr(losses, name).detach()))
         else:
@@ -270,6 +262,30 @@ def _fit(
         raise _none_readable()
     trainer.save(work.path / CHECKPOINT)  # what follows may be interrupted, too
     return {"steps": trainer.steps_done}
+
+
+def _trainer(
+    task: Task,
+    head: AlignmentHead,
+    image_encoder: ImageEncoder,
+    text_encoder: TextEncoder,
+    config: TrainConfig,
+    steps_an_epoch: int,
+) -> Trainer:
+    teacher = _teacher(config, text_encoder, image_encoder.width)
+    if teacher is not None and config.teacher_start:
+        head.start_from(*teacher.projection())
+    trained = None if config.freeze_image_encoder else image_encoder.module.train()
+    return Trainer(head, trained, task.embedded, teacher if config.teacher_loss else None, config, steps_an_epoch)
+
+
+def _step(
+    trainer: Trainer, images: torch.Tensor, examples: Sequence[Triplet], captions: "_CaptionVectors", epoch: int
+) -> Losses:
+    chosen = [(number, _one_of(example.captions, epoch)) for number, example in enumerate(examples)]
+    owners = [number for number, text in chosen if text]
+    vectors = captions([text for _, text in chosen if text])
+    return trainer.step(images, [example.tags for example in examples], vectors, owners)
 
 
 def _none_readable() -> InputError:
