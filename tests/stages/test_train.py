@@ -292,7 +292,12 @@ SAMPLED = {"dropout": 0.1, "tags_per_image": 3}
 
 
 @pytest.mark.parametrize(
-    ("settings", "moment"), [*((SAMPLED, moment) for moment in (0, 1, 2, 5, 8)), ({**END_TO_END, "epochs": 2}, 5)]
+    ("settings", "moment"),
+    [
+        *((SAMPLED, moment) for moment in (0, 1, 2, 5, 8)),
+        ({"checkpoint_steps": 3}, 5),  # an epoch has ended since
+        ({**END_TO_END, "epochs": 2}, 5),
+    ],
 )
 def test_a_stopped_run_goes_on_to_the_same_weights(
     ready: Home, photos: list[str], monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], moment: int
@@ -323,7 +328,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     resumed = stage.train(artifacts=ready.root, config=with_values(CONFIG, **settings), tell=told.append)
     assert same_weights(whole, resumed)
     assert set(resumed.manifest["files"]) == set(whole.manifest["files"])
-    done = moment - moment % CONFIG.checkpoint_steps
+    done = moment - moment % settings.get("checkpoint_steps", CONFIG.checkpoint_steps)
     assert [line for line in told if line.startswith("going on")] == (
         [f"going on after step {done} of an earlier run"] if done else []
     )
@@ -366,6 +371,27 @@ def test_a_killed_run_goes_on_to_the_same_weights(ready: Home, tmp_path: Path, w
     assert told[0] == "going on after step 4 of an earlier run"
     shutil.move(resumed.path, ready.root / "resumed")
     assert same_weights(ready.train(freeze_image_encoder=way == "frozen"), artifact.load(ready.root / "resumed"))
+
+
+def test_a_captions_vector_does_not_depend_on_the_others() -> None:
+    """A run that goes on from a checkpoint meets other captions together than one that was never stopped."""
+
+    class Wavering:
+        """As a real encoder: the last bits follow the whole batch."""
+
+        width = 4
+
+        def identity(self) -> dict[str, str]:
+            return {}
+
+        def encode(self, texts: Sequence[str]) -> torch.Tensor:
+            return torch.stack([torch.full((4,), len(text) + 1e-3 * len(texts)) for text in texts])
+
+    alone = stage._CaptionVectors(Wavering())(["a cat"])
+    together = stage._CaptionVectors(Wavering())
+    assert torch.equal(together(["a dog here", "a cat", "a cat"])[1:], alone.expand(2, -1))
+    assert torch.equal(together(["a cat"]), alone)
+    assert together([]).shape == (0, 4)
 
 
 def test_another_configuration_does_not_go_on_with_a_stopped_run(ready: Home, monkeypatch: pytest.MonkeyPatch) -> None:

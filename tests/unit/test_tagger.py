@@ -19,6 +19,10 @@ from ramkit.tagger import Tagger, save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder, load_text_encoder
 
 TAGS = ["cat", "dog", "red dog", "sea", "tree"]
+CONFIG = ModelConfig(
+    "test_vit", 32, 64, WIDTH, query_width=16, heads=2, hidden=32, similarity=True,
+    mean=(0.1, 0.2, 0.3), interpolation="bicubic",
+)  # fmt: skip
 
 
 class Named:
@@ -39,24 +43,16 @@ class Named:
 def parts() -> tuple[ImageEncoder, AlignmentHead, Embedded]:
     torch.manual_seed(0)
     encoder = create_image_encoder("test_vit", size=32)
-    config = ModelConfig(
-        "test_vit", 32, encoder.width, WIDTH, query_width=16, heads=2, hidden=32, similarity=True,
-        mean=(0.1, 0.2, 0.3), interpolation="bicubic",
-    )  # fmt: skip
     vectors = F.normalize(torch.randn(len(TAGS), 3, WIDTH), dim=-1)
     embedded = Embedded(vectors, torch.tensor([3, 1, 2, 3, 1]))
-    return encoder, AlignmentHead(config).eval(), Embedded(vectors * embedded.present[..., None], embedded.counts)
+    return encoder, AlignmentHead(CONFIG).eval(), Embedded(vectors * embedded.present[..., None], embedded.counts)
 
 
 def publish(root: Path, text_encoder: TextEncoder, **options: Any) -> Artifact:
     encoder, head, embedded = parts()
-    config = ModelConfig(
-        "test_vit", 32, encoder.width, WIDTH, query_width=16, heads=2, hidden=32, similarity=True,
-        mean=(0.1, 0.2, 0.3), interpolation="bicubic",
-    )  # fmt: skip
     with draft(root, "model", config={}) as work:
         save_model(
-            work.path, config=config, head=head, image_encoder=encoder.module, embedded=embedded,
+            work.path, config=CONFIG, head=head, image_encoder=encoder.module, embedded=embedded,
             rows=[{"tag": tag, "aliases": ["Sea Side", "dog"] if tag == "sea" else []} for tag in TAGS],
             text_encoder=text_encoder, threshold=0.25, **options,
         )  # fmt: skip
