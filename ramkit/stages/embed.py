@@ -6,6 +6,7 @@ artefact of the same encoder holds are taken from there, and an interrupted run 
 """
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def embed(
     texts = _texts_of(described, tags, config.max_descriptions)
     settings = {**as_dict(config), "encoder": encoder.identity(), "width": encoder.width}
     with artifact.draft(artifacts, "embeddings", inputs=[words, described], config=settings, resumable=True) as work:
+        resumed = any(_parts(work).glob("*.safetensors"))
         known = _known_vectors(artifacts, encoder, config)
         new = list(dict.fromkeys(text for row in texts for text in row if _hash(text) not in known))
         known.update(_encode(work, encoder, new, track))
@@ -57,10 +59,17 @@ def embed(
             "tags": len(tags),
             "texts": sum(map(len, texts)),
             "encoded": len(new),
-            "resumed": work.resumed,
+            "resumed": resumed,
             "descriptions_a_tag": round(sum(map(len, texts)) / len(tags), 2),
         }
-        return work.publish()
+        made = work.publish()
+        shutil.rmtree(_parts(work), ignore_errors=True)
+        return made
+
+
+def _parts(work: Draft) -> Path:
+    """Folder of what is encoded so far: beside the draft, so that it outlives even a kill while it is published."""
+    return work.path.with_name(f"{work.path.name}-parts")
 
 
 def _texts_of(described: Artifact, tags: Sequence[str], limit: int) -> list[list[str]]:
@@ -98,13 +107,14 @@ def _known_vectors(artifacts: Path, encoder: TextEncoder, config: EmbedConfig) -
 
 
 def _encode(work: Draft, encoder: TextEncoder, texts: Sequence[str], track: Track) -> dict[str, torch.Tensor]:
-    """Vectors of the texts, saved part by part in the draft; parts that an interrupted run saved are not redone."""
+    """Vectors of the texts, saved part by part; parts that an interrupted run saved are not redone."""
     vectors: dict[str, torch.Tensor] = {}
+    _parts(work).mkdir(exist_ok=True)
     starts = range(0, len(texts), _PART)
     for start in track(starts, total=len(starts), what="embedding descriptions"):
         chosen = texts[start : start + _PART]
         name = hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:24]
-        part = work.path / f"part-{name}.safetensors"
+        part = _parts(work) / f"{name}.safetensors"
         if not part.exists():
             unfinished = part.with_suffix(".tmp")
             save_tensors(unfinished, {"vectors": encoder.encode(chosen)})
@@ -130,5 +140,3 @@ def _write(
         work.path / TEXTS,
         ({"tag": tag, "hashes": [_hash(text) for text in row]} for tag, row in zip(tags, texts, strict=True)),
     )
-    for leftover in [*work.path.glob("part-*.safetensors"), *work.path.glob("part-*.tmp")]:
-        leftover.unlink()

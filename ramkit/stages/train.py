@@ -88,19 +88,24 @@ def train(
             text_encoder=text_encoder,
             threshold=threshold,
         )
-        remove_checkpoint(work.path / CHECKPOINT)
         work.statistics = {
             "tags": len(task.rows),
             "photos": sum(example.position not in source.failed for example in task.training),
             "unreadable": [task.images[position] for position in sorted(source.failed)][:20],
             "unreadable_photos": len(source.failed),
-            "resumed": work.resumed,
             "threshold": threshold,
             **trained,
             **quality,
             "seconds": round(time.monotonic() - started),
         }
-        return work.publish()
+        made = work.publish()
+        remove_checkpoint(_checkpoint(work))
+        return made
+
+
+def _checkpoint(work: Draft) -> Path:
+    """Beside the draft, not in it, so that it outlives even a kill while the model is published."""
+    return work.path.with_name(f"{work.path.name}-{CHECKPOINT}")
 
 
 def _check(config: TrainConfig) -> None:
@@ -238,8 +243,9 @@ def _fit(
         raise _none_readable()
     steps_an_epoch = max(len(usable) // config.batch, 1)
     trainer = _trainer(task, head, image_encoder, text_encoder, config, steps_an_epoch)
-    trainer.resume(work.path / CHECKPOINT)
-    if trainer.steps_done:
+    trainer.resume(_checkpoint(work))
+    resumed = trainer.steps_done > 0
+    if resumed:
         tell(f"going on after step {trainer.steps_done:,} of an earlier run")
     _cut_log(work.path / LOG, trainer.steps_done)
     captions = _CaptionVectors(text_encoder)
@@ -257,11 +263,11 @@ def _fit(
             tell(_log_epoch(work.path / LOG, epoch, trainer, meter))
             meter.clear()
         if trainer.steps_done % config.checkpoint_steps == 0:
-            trainer.save(work.path / CHECKPOINT)
+            trainer.save(_checkpoint(work))
     if not trainer.optimizer.state:  # not one step has changed a weight
         raise _none_readable()
-    trainer.save(work.path / CHECKPOINT)  # what follows may be interrupted, too
-    return {"steps": trainer.steps_done}
+    trainer.save(_checkpoint(work))  # what follows may be interrupted, too
+    return {"steps": trainer.steps_done, "resumed": resumed}
 
 
 def _trainer(

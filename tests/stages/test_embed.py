@@ -142,15 +142,33 @@ def test_an_interrupted_run_goes_on(
     torch.testing.assert_close(found.descriptions[1], plain.encode(described("coffee")), atol=5e-4, rtol=0)
 
 
+def test_a_run_stopped_while_it_publishes_has_nothing_to_encode_again(
+    home: Home, encoder: Counting, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(artifact.os, "rename", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(home, encoder)
+    again = Counting(home.encoder_spec)
+    assert run(home, again).statistics["resumed"] is True
+    assert again.texts == []
+    left = [path.name for path in (home.root / "embeddings").iterdir() if path.suffix != ".lock"]
+    assert left == ["v1"]
+
+
 def test_what_a_kill_left_half_written_is_not_published(
     home: Home, encoder: Counting, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "_PART", 5)
     with pytest.raises(KeyboardInterrupt):
         run(home, Counting(home.encoder_spec, 5))
-    (draft,) = (path for path in (home.root / "embeddings").iterdir() if path.is_dir())
-    (draft / "part-0.tmp").write_text("half")
+    (parts,) = (home.root / "embeddings").glob(".draft-*-parts")
+    (parts / "0.tmp").write_text("half")
     assert set(run(home, encoder).manifest["files"]) == {TENSORS, "texts.jsonl"}
+    assert not parts.exists()
 
 
 def test_damaged_earlier_embeddings_are_no_obstacle(home: Home, encoder: Counting, texts: list[str]) -> None:

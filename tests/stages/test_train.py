@@ -291,6 +291,22 @@ def test_photos_with_captions_only_and_with_nothing(home: Home, photos: list[str
 SAMPLED = {"dropout": 0.1, "tags_per_image": 3}
 
 
+def test_a_run_stopped_while_it_publishes_trains_no_step_again(ready: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(artifact.os, "rename", stop)
+        with pytest.raises(KeyboardInterrupt):
+            ready.train()
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", stop)
+        resumed = ready.train()
+    assert (resumed.statistics["steps"], resumed.statistics["resumed"]) == (8, True)
+    left = [path.name for path in (ready.root / "model").iterdir() if path.suffix != ".lock"]
+    assert left == ["v1"]
+
+
 @pytest.mark.parametrize(
     ("settings", "moment"),
     [

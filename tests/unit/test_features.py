@@ -1,6 +1,8 @@
 """Cached features: computed once for each photo as it is, and never lost to an interruption."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,19 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, photos: list[str], stop_afte
     store = compute(tmp_path / "cache", photos, encoder)
     assert encoder.seen == left
     assert redness(store, list(range(10))) == [number / 10 for number in range(10)]
+
+
+def test_two_runs_at_once_share_the_work(tmp_path: Path, photos: list[str]) -> None:
+    together, encoders = threading.Barrier(2), [Encoder(), Encoder()]
+
+    def run(encoder: Encoder) -> list[float]:
+        together.wait(timeout=10)
+        return redness(compute(tmp_path / "cache", photos, encoder), list(range(10)))
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(run, encoders))
+    assert found == [[number / 10 for number in range(10)]] * 2
+    assert sum(encoder.seen for encoder in encoders) == 10
 
 
 def test_the_position_of_a_photo_is_told_to_prepare(tmp_path: Path, photos: list[str]) -> None:
