@@ -12,7 +12,7 @@ from ramkit.errors import InputError, RamkitError
 
 if TYPE_CHECKING:
     from ramkit.stages.parse_tags import Explanation, Summary
-    from ramkit.stages.tag import TaggedPhoto
+    from ramkit.stages.tag import TaggedPhoto, TagScore
     from ramkit.text.cost import Plan
 
 app = typer.Typer(
@@ -355,6 +355,9 @@ def tag(
         float | None, typer.Option(help="Least score shown, 0 to 1; default: the model's own.")
     ] = None,
     top_k: Annotated[int, typer.Option(min=0, help="Most tags a photo, typed words apart; 0 for all.")] = 20,
+    at_least: Annotated[
+        int, typer.Option(min=0, help="Tags a photo gets even below the model's own threshold, marked as unsure.")
+    ] = 5,
     json: JsonOption = False,
     artifacts: ArtifactsOption = ARTIFACTS,
 ) -> None:
@@ -367,7 +370,9 @@ def tag(
     tagger = Tagger(find_model(artifacts, model))
     # A progress bar and tables on one terminal would be drawn over one another.
     track = console.track if json or not console.results.is_terminal else silent
-    found = stage.tag(photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, track=track)
+    found = stage.tag(
+        photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, at_least=at_least, track=track
+    )
     failed = total = 0
     documents = []
     for photo in found:
@@ -391,7 +396,7 @@ def _as_document(photo: "TaggedPhoto") -> dict[str, Any]:
     document: dict[str, Any] = {
         "image": photo.image,
         "tags": [
-            {"tag": entry.tag, "score": round(entry.score, 4), **({"open_set": True} if entry.open_set else {})}
+            {"tag": entry.tag, "score": round(entry.score, 4), **dict.fromkeys(_marks(entry), True)}
             for entry in photo.tags
         ],
     }
@@ -399,11 +404,14 @@ def _as_document(photo: "TaggedPhoto") -> dict[str, Any]:
 
 
 def _print_tags(photo: "TaggedPhoto") -> None:
-    rows = [[entry.tag, entry.score, _bar(entry.score), "typed" if entry.open_set else ""] for entry in photo.tags]
+    rows = [
+        [entry.tag, entry.score, _bar(entry.score), ", ".join(_marks(entry)).replace("open_set", "typed")]
+        for entry in photo.tags
+    ]
     if not rows:
         console.say(f"{photo.image}: no tag reaches the threshold; --threshold 0 shows all.")
         return
-    marked = any(entry.open_set for entry in photo.tags)
+    marked = any(_marks(entry) for entry in photo.tags)
     columns = ["tag", "score", "", *([""] if marked else [])]
     console.print_table(photo.image, columns, [row[: len(columns)] for row in rows])
 
@@ -459,6 +467,10 @@ def export_artifact(
 
     made = inspect.export_artifact(artifacts, which, folder, notes)
     console.say(f"{which} copied to {made.path}")
+
+
+def _marks(entry: "TagScore") -> list[str]:
+    return [mark for mark in ("open_set", "unsure") if getattr(entry, mark)]
 
 
 def _bar(score: float, width: int = 20) -> str:

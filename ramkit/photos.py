@@ -42,16 +42,20 @@ class Preprocess:
         return (pixels - mean[:, None, None]) / std[:, None, None]
 
 
-def find_photos(sources: Iterable[str | Path]) -> list[str]:
+def find_photos(sources: Iterable[str | Path], *, keep_missing: bool = False) -> list[str]:
     """References to every photo that the sources name: files as given, folders searched in depth (hidden ones
     passed over), `.tar` shards. A photo named twice comes once.
+
+    Args:
+        keep_missing: let a source that does not exist stand for a photo, which `read_photo` then refuses on its own.
 
     Raises:
         InputError: a source that does not exist, or a folder or shard without a photo.
     """
     found: dict[str, str] = {}
     for source in sources:
-        for reference in _photos_of(str(source)):
+        missing = keep_missing and not os.path.lexists(source)
+        for reference in [str(source)] if missing else _photos_of(str(source)):
             found.setdefault(os.path.abspath(reference), reference)
     return list(found.values())
 

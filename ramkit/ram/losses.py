@@ -35,13 +35,3 @@ def asymmetric_loss(
     rest = (torch.sigmoid(-logits) + clip).clamp(_LEAST, 1)  # 1 - p_m, exact where p is near 1
     negative = (1 - targets) * negative_factor * rest.log()
     return -(positive + negative)
-
-
-def text_alignment_targets(groups: torch.Tensor) -> torch.Tensor:
-    """Targets [B, N] of the in-batch image × caption matrix: 1 where caption n belongs to image b, else 0.
-
-    Args:
-        groups: [B], an integer a caption; equal integers (such as for equal captions) are positives of one another.
-            With `torch.arange(B)` only the diagonal is positive, as published.
-    """
-    return (groups[:, None] == groups[None, :]).float()

@@ -18,11 +18,12 @@ _BATCH = 8  # photos decoded together
 
 @dataclass(frozen=True)
 class TagScore:
-    """A tag with its score σ(logit) in (0, 1); `open_set` marks a word that was typed."""
+    """A tag with its score σ(logit) in (0, 1)."""
 
     tag: str
     score: float
-    open_set: bool = False
+    open_set: bool = False  # a word that was typed
+    unsure: bool = False  # below the threshold
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def tag(
     open_set: Sequence[str] = (),
     threshold: float | None = None,
     top_k: int = 20,
+    at_least: int = 5,
     track: Track = silent,
 ) -> Iterator[TaggedPhoto]:
     """Tags of every photo that the arguments name, one after another.
@@ -49,17 +51,18 @@ def tag(
         photos: files, folders, `.tar` shards.
         open_set: words and phrases to score beside the vocabulary; they are told whatever their score, unless a
             threshold is given.
-        threshold: least score; None takes the model's own.
+        threshold: least score, without exception; None takes the model's own, with the exceptions named here.
         top_k: most tags of the vocabulary for a photo; 0 for all.
+        at_least: tags of the vocabulary that a photo gets whatever their scores, unless a threshold is given.
 
     Raises:
         InputError: a name that leads to no photo, or a threshold outside [0, 1].
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold} is no score.", cure="Give a number from 0 to 1.")
-    references = find_photos(photos)
+    references = find_photos(photos, keep_missing=True)
     questions = _Questions(tagger, open_set)
-    least = tagger.threshold if threshold is None else threshold
+    limits = _Limits(threshold, top_k, 0) if threshold is not None else _Limits(tagger.threshold, top_k, at_least, True)
     done = 0
     found = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
     for positions, pixels, unreadable in track(found, total=-(-len(references) // _BATCH), what="tagging"):
@@ -68,7 +71,7 @@ def tag(
             if position in unreadable:
                 yield TaggedPhoto(references[position], error=unreadable[position])
             else:
-                yield TaggedPhoto(references[position], questions.told(next(rows), least, top_k, threshold is None))
+                yield TaggedPhoto(references[position], questions.told(next(rows), limits))
         done += len(positions) + len(unreadable)
 
 
@@ -86,6 +89,20 @@ def read_words(given: Sequence[str]) -> list[str]:
             raise InputError(f"--open-set {value!r} holds no word.", cure='Give words, as in --open-set "corgi, sled".')
         words.extend(word for word in own if word)
     return list(dict.fromkeys(words))
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Which tags of a photo are told."""
+
+    threshold: float
+    top_k: int
+    at_least: int
+    all_typed: bool = False
+
+    def admit(self, fits: bool, before: int) -> bool:
+        """Whether a tag of the vocabulary is told, after `before` others."""
+        return (fits or before < self.at_least) and (before < self.top_k or self.top_k == 0)
 
 
 class _Questions:
@@ -114,16 +131,16 @@ class _Questions:
         asked: list[Embedded] = [self._tagger.vocabulary, *([self._new] if self._new else [])]
         return torch.cat([self._tagger.logits(features, part) for part in asked], dim=1).sigmoid()
 
-    def told(self, scores: torch.Tensor, least: float, top_k: int, all_typed: bool) -> list[TagScore]:
+    def told(self, scores: torch.Tensor, limits: _Limits) -> list[TagScore]:
         """What is told of one photo's scores [C + typed words], best first."""
         told: list[TagScore] = []
-        room = top_k or len(self._names)
+        own = 0
         for number in scores.argsort(descending=True).tolist():
             score, typed = float(scores[number]), number in self._typed
-            fits = score >= least and (typed or room > 0)
-            if fits or (typed and all_typed):
-                told.append(TagScore(self._typed.get(number, self._names[number]), score, typed))
-                room -= not typed
+            fits = score >= limits.threshold
+            if (fits or limits.all_typed) if typed else limits.admit(fits, own):
+                told.append(TagScore(self._typed.get(number, self._names[number]), score, typed, not fits))
+                own += not typed
         return told
 
 
