@@ -12,11 +12,15 @@ from PIL import Image
 
 from ramkit import artifact
 from ramkit.config import EvaluateConfig
+from ramkit.files import write_rows
+from ramkit.labels import read_labels
 from ramkit.stages.evaluate import evaluate, read_metrics
 from ramkit.tagger import BUNDLED, Tagger, find_model
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 MEGABYTES = 64
+CLAIMED = 0.637  # mAP on the 1,000 photos of val-00, in README.md and examples/mini/README.md
+MEASURED = 0.741  # on the first 150 of them
 
 
 @pytest.fixture(scope="module")
@@ -83,18 +87,26 @@ def test_a_single_colour_is_no_crowd(mini: Tagger) -> None:
 
 
 def test_it_keeps_its_quality_on_labelled_photos(shared: Path, tmp_path: Path) -> None:
-    """The figure of examples/mini/README.md, with a margin for rounding on other machines."""
-    made = evaluate(
-        artifacts=tmp_path, config=EvaluateConfig(), sources=[str(shared / "data" / "coco-captions" / "val-00.tar")],
-        model="mini",
-    )  # fmt: skip
-    metrics = read_metrics(made)
-    assert metrics["photos"] == 1000
-    assert metrics["mAP"] > MEASURED_MAP - 0.005
+    """On the first 150 labelled photos, with a margin for rounding on other machines."""
+    photos = read_labels(
+        [str(shared / "data" / "coco-captions" / "val-00.tar")], image_field="image", labels_field="labels"
+    )[:150]
+    rows = [{"image": photo.image, "labels": photo.labels} for photo in photos]
+    write_rows(tmp_path / "labels.jsonl", rows)
+    config = EvaluateConfig(least_positives=5)
+    metrics = read_metrics(
+        evaluate(artifacts=tmp_path, config=config, sources=[str(tmp_path / "labels.jsonl")], model="mini")
+    )
+    assert metrics["photos"] == 150
+    assert metrics["mAP"] > MEASURED - 0.005
+
+
+@pytest.mark.slow
+def test_the_figure_that_is_claimed(shared: Path, tmp_path: Path) -> None:
+    sources = [str(shared / "data" / "coco-captions" / "val-00.tar")]
+    made = evaluate(artifacts=tmp_path, config=EvaluateConfig(), sources=sources, model="mini")
+    assert read_metrics(made)["mAP"] == pytest.approx(CLAIMED, abs=0.003)
 
 
 def test_every_file_is_verified(tmp_path: Path) -> None:
     assert artifact.load(BUNDLED / "mini", "model").kind == "model"
-
-
-MEASURED_MAP = 0.6

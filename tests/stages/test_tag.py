@@ -69,12 +69,29 @@ def test_a_photo_among_others_gets_what_it_gets_alone(tagger: Tagger, photos: li
 
 def test_the_models_own_threshold_holds_unless_another_is_given(tagger: Tagger, photos: list[str]) -> None:
     every = only(tag(photos=[photos[8]], tagger=tagger, threshold=0.0))
-    own = only(tag(photos=[photos[8]], tagger=tagger))
+    own = only(tag(photos=[photos[8]], tagger=tagger, at_least=0))
     assert own.tags == [entry for entry in every.tags if entry.score >= tagger.threshold]
     assert 0 < len(own.tags) < 5
     second = every.tags[1].score
     assert only(tag(photos=[photos[8]], tagger=tagger, threshold=second)).tags == every.tags[:2], "what reaches it"
     assert only(tag(photos=[photos[8]], tagger=tagger, threshold=1.0)).tags == []
+
+
+def test_a_photo_gets_its_best_tags_even_where_none_is_sure(tagger: Tagger, photos: list[str]) -> None:
+    sure = only(tag(photos=[photos[8]], tagger=tagger, at_least=0)).tags
+    told = only(tag(photos=[photos[8]], tagger=tagger, at_least=len(sure) + 1)).tags
+    assert told[:-1] == sure
+    assert [entry.unsure for entry in told] == [False] * len(sure) + [True]
+    assert len(only(tag(photos=[photos[8]], tagger=tagger, at_least=4, top_k=2)).tags) == 2
+    assert not any(entry.unsure for entry in only(tag(photos=[photos[8]], tagger=tagger, threshold=0.0)).tags)
+
+
+def test_a_missing_photo_does_not_stop_the_others(ramkit: Callable[..., Any], photos: list[str], model: Path) -> None:
+    result = ramkit("tag", "gone.jpg", photos[0], "--model", model, "--json")
+    first, second = json.loads(result.out)
+    assert (result.code, first["tags"], bool(second["tags"])) == (0, [], True)
+    assert first["error"] == "gone.jpg: no such file. Check the path."
+    assert "1 of 2 photos could not be read" in result.err
 
 
 @pytest.mark.parametrize(("top_k", "count"), [(1, 1), (3, 3), (5, 5), (99, 5), (0, 5)])

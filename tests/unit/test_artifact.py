@@ -144,7 +144,9 @@ def test_equal_content_has_equal_identity_wherever_whenever_and_from_whatever_it
     assert load(there.path).id == here.id
 
 
-@pytest.mark.parametrize("changes", [{"inputs": {"captions": "1"}}, {"config": {}}, {"statistics": {"tags": 9}}])
+@pytest.mark.parametrize(
+    "changes", [{"inputs": {"captions": "1"}}, {"config": {"min_count": 99}}, {"statistics": {"tags": 9}}]
+)
 def test_a_manifest_edited_by_hand_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     made = publish(tmp_path)
     edit_manifest(made.path, **changes)
