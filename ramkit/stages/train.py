@@ -289,6 +289,8 @@ def _step(
     trainer: Trainer, images: torch.Tensor, examples: Sequence[Triplet], captions: "_CaptionVectors", epoch: int
 ) -> Losses:
     chosen = [(number, _one_of(example.captions, epoch)) for number, example in enumerate(examples)]
+    if not trainer.config.text_loss:
+        chosen = []  # nothing would be learnt from them
     owners = [number for number, text in chosen if text]
     vectors = captions([text for _, text in chosen if text])
     return trainer.step(images, [example.tags for example in examples], vectors, owners)
