@@ -29,7 +29,7 @@ class CachedFeatures:
     """Spatial features [B, T, V] of a frozen encoder."""
 
     def __init__(self, store: FeatureStore) -> None:
-        self._store = store
+        self.store = store
         self.failed = store.failed
 
     def batches(
@@ -37,7 +37,7 @@ class CachedFeatures:
     ) -> Iterator[tuple[list[int], torch.Tensor]]:
         del epoch  # the same every time
         for batch in positions[skip:]:
-            yield batch, self._store[batch]
+            yield batch, self.store[batch]
 
 
 class AugmentedPhotos:

@@ -76,11 +76,12 @@ def evaluate(
         inputs.append(origin)
         labels_from = "captions" if triplets else "captions of photos kept aside"
     measured = _measure(tagger, photos, config, track)
-    metrics = {"labels_from": labels_from, **_metrics(measured, tagger.threshold)}
+    found = average_precisions(measured.scores, measured.labels)
+    metrics = {"labels_from": labels_from, **_metrics(measured, found, tagger.threshold)}
     settings = {**as_dict(config), "sources": [Path(source).name for source in sources]}
     with artifact.draft(artifacts, "report", inputs=inputs, config=settings) as work:
         write_whole(work.path / METRICS, json.dumps(metrics, indent=2) + "\n")
-        write_whole(work.path / PER_TAG, _per_tag_csv(measured))
+        write_whole(work.path / PER_TAG, _per_tag_csv(measured, found))
         work.statistics = {key: value for key, value in metrics.items() if isinstance(value, int | float | str)}
         return work.publish()
 
@@ -129,8 +130,7 @@ def _measure(tagger: Tagger, photos: Sequence[LabelledPhoto], config: EvaluateCo
     for positions, pixels, bad in track(batches, total=-(-len(references) // _BATCH), what="evaluating"):
         unreadable.update({references[position]: reason for position, reason in bad.items()})
         if pixels is not None:
-            features = tagger.features(pixels)
-            rows.append(torch.cat([tagger.logits(features, part) for part in asked], dim=1).sigmoid())
+            rows.append(tagger.scores(pixels, asked))
             read.extend(positions)
     if not rows:
         raise InputError("None of the photos can be read.", cure="Check that they are where the source says.")
@@ -154,8 +154,8 @@ def _names(photos: Sequence[LabelledPhoto], least: int) -> list[str]:
     return names
 
 
-def _metrics(measured: Measured, threshold: float) -> dict[str, Any]:
-    found = average_precisions(measured.scores, measured.labels)
+def _metrics(measured: Measured, found: np.ndarray, threshold: float) -> dict[str, Any]:
+    """All figures; `found` is the AP of each name [C], NaN where it has no positives."""
     known = np.array(measured.known)
     at_own = precision_recall_f1(measured.scores, measured.labels, threshold)
     best, best_f1 = best_threshold(measured.scores, measured.labels)
@@ -193,8 +193,7 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _per_tag_csv(measured: Measured) -> str:
-    found = average_precisions(measured.scores, measured.labels)
+def _per_tag_csv(measured: Measured, found: np.ndarray) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["tag", "in_vocabulary", "positives", "ap"])

@@ -127,9 +127,8 @@ class _Questions:
 
     def scores(self, pixels: torch.Tensor) -> torch.Tensor:
         """σ(logit) [B, C + typed words] of pixels [B, 3, S, S]."""
-        features = self._tagger.features(pixels)
         asked: list[Embedded] = [self._tagger.vocabulary, *([self._new] if self._new else [])]
-        return torch.cat([self._tagger.logits(features, part) for part in asked], dim=1).sigmoid()
+        return self._tagger.scores(pixels, asked)
 
     def told(self, scores: torch.Tensor, limits: _Limits) -> list[TagScore]:
         """What is told of one photo's scores [C + typed words], best first."""

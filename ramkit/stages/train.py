@@ -76,7 +76,7 @@ def train(
         trained = _fit(work, task, head, image_encoder, source, text_encoder, config, track, tell)
         image_encoder.module.eval()
         threshold, quality = _validate(
-            task, head.eval(), _validation_features(artifacts, task, config, image_encoder, track)
+            task, head.eval(), _validation_features(artifacts, task, source, image_encoder, track)
         )
         save_model(
             work.path,
@@ -360,12 +360,12 @@ def _log_epoch(path: Path, epoch: int, trainer: Trainer, meter: dict[str, list[f
 
 
 def _validation_features(
-    artifacts: Path, task: Task, config: TrainConfig, encoder: ImageEncoder, track: Track
+    artifacts: Path, task: Task, source: ImageSource, encoder: ImageEncoder, track: Track
 ) -> dict[int, torch.Tensor]:
     """Features [1, T, V] of the photos kept aside that can be read, by position in `task.validation`."""
-    if config.freeze_image_encoder:  # computed already, with all others
+    if isinstance(source, CachedFeatures):  # computed already, with all others
         places = [example.position for example in task.validation]
-        store = _features(artifacts, encoder, task.images, track)
+        store = source.store
     else:
         places = list(range(len(task.validation)))
         store = _features(artifacts, encoder, [example.image for example in task.validation], track)
