@@ -4,7 +4,7 @@ model.json                 architecture, threshold, text encoder's identity
 head.safetensors           projection, re-weighting temperature, alignment decoder
 image_encoder.safetensors  the timm model
 embeddings.safetensors     descriptions' vectors [C, D, E] and their counts [C]
-vocabulary.jsonl           the tags, in the order of the vectors
+vocabulary.jsonl           the tags, in the order of the vectors; a row may carry a `threshold` of its own
 sentence_encoder.*, tokenizer.json   where the text encoder travels with the model
 """
 
@@ -101,6 +101,14 @@ class Tagger:
                 cure="Train the model anew: ramkit train",
             )
         return embedded
+
+    @cached_property
+    def thresholds(self) -> list[float]:
+        """Least score at which each of C tags counts as found: its row's own `threshold`, or the model's.
+
+        At 1 a tag is never found, though a score may round to 1.
+        """
+        return [row.get("threshold", self.threshold) for row in self.rows]
 
     @cached_property
     def numbers(self) -> dict[str, int]:

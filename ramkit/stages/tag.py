@@ -62,7 +62,7 @@ def tag(
         raise InputError(f"--threshold {threshold} is no score.", cure="Give a number from 0 to 1.")
     references = find_photos(photos, keep_missing=True)
     questions = _Questions(tagger, open_set)
-    limits = _Limits(threshold, top_k, 0) if threshold is not None else _Limits(tagger.threshold, top_k, at_least, True)
+    limits = _Limits(threshold, top_k, 0) if threshold is not None else _Limits(None, top_k, at_least, True)
     done = 0
     found = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
     for positions, pixels, unreadable in track(found, total=-(-len(references) // _BATCH), what="tagging"):
@@ -95,7 +95,7 @@ def read_words(given: Sequence[str]) -> list[str]:
 class _Limits:
     """Which tags of a photo are told."""
 
-    threshold: float
+    threshold: float | None  # None: the model's own
     top_k: int
     at_least: int
     all_typed: bool = False
@@ -124,6 +124,7 @@ class _Questions:
         self._typed.update(enumerate(new, start=len(tagger.tags)))
         self._names = [*tagger.tags, *new]
         self._new = tagger.describe(new) if new else None
+        self._thresholds = [*tagger.thresholds, *[tagger.threshold] * len(new)]
 
     def scores(self, pixels: torch.Tensor) -> torch.Tensor:
         """σ(logit) [B, C + typed words] of pixels [B, 3, S, S]."""
@@ -136,7 +137,8 @@ class _Questions:
         own = 0
         for number in scores.argsort(descending=True).tolist():
             score, typed = float(scores[number]), number in self._typed
-            fits = score >= limits.threshold
+            least = self._thresholds[number] if limits.threshold is None else limits.threshold
+            fits = least <= score and least < 1
             if (fits or limits.all_typed) if typed else limits.admit(fits, own):
                 told.append(TagScore(self._typed.get(number, self._names[number]), score, typed, not fits))
                 own += not typed

@@ -77,6 +77,14 @@ def test_the_models_own_threshold_holds_unless_another_is_given(tagger: Tagger, 
     assert only(tag(photos=[photos[8]], tagger=tagger, threshold=1.0)).tags == []
 
 
+def test_a_tag_with_a_threshold_of_its_own_is_held_to_that_one(trained: Home, photos: list[str]) -> None:
+    tagger = Tagger(artifact.find(trained.root, "model"))
+    for row in tagger.rows:
+        row["threshold"] = 0.0 if row["tag"] == "rocket" else 1.0
+    told = only(tag(photos=[photos[0]], tagger=tagger, at_least=0, open_set=["zebra"]))
+    assert [entry.tag for entry in told.tags if not entry.open_set] == ["rocket"], "at 1 a tag is never found"
+
+
 def test_a_photo_gets_its_best_tags_even_where_none_is_sure(tagger: Tagger, photos: list[str]) -> None:
     sure = only(tag(photos=[photos[8]], tagger=tagger, at_least=0)).tags
     told = only(tag(photos=[photos[8]], tagger=tagger, at_least=len(sure) + 1)).tags

@@ -1,0 +1,71 @@
+"""The command line: signatures, help, printing. `ramkit.stages` does the work, imported inside the commands."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ramkit import __version__, console
+from ramkit.cli import artifacts, describe, embed, evaluate, parse_tags, tag, train
+from ramkit.errors import RamkitError
+
+app = typer.Typer(
+    name="ramkit",
+    help="Open-set image tagging: tag photos with a trained model, or train one, stage by stage.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; a RamkitError becomes one line on standard error and exit code 1."""
+    try:
+        app()
+    except RamkitError as error:
+        console.print_error(str(error))
+        sys.exit(1)
+    except SystemExit as stop:  # how Typer ends, after an interrupt and a broken pipe too
+        if stop.code == 130:
+            console.say("stopped; run the same command again to go on.")
+        if _reader_has_left(stop):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        raise
+
+
+def _reader_has_left(stop: SystemExit) -> bool:
+    """Whether the reader of standard output, such as `head`, has seen enough."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return isinstance(stop.__context__, BrokenPipeError)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ramkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    del version
+
+
+_PHOTOS, _STAGES, _LOOK = "Tag photos", "Train a model, stage by stage", "Look"
+
+app.command("tag", rich_help_panel=_PHOTOS)(tag.tag)
+app.command("parse-tags", rich_help_panel=_STAGES)(parse_tags.parse_tags)
+app.command("describe", rich_help_panel=_STAGES)(describe.describe)
+app.command("embed", rich_help_panel=_STAGES)(embed.embed)
+app.command("train", rich_help_panel=_STAGES)(train.train)
+app.command("evaluate", rich_help_panel=_STAGES)(evaluate.evaluate)
+app.add_typer(artifacts.app, name="artifacts", rich_help_panel=_LOOK)

@@ -1,0 +1,44 @@
+"""Triplets and vectors to a model: `ramkit train`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ramkit import console
+from ramkit.cli.options import ARTIFACTS, ArtifactsOption
+
+if TYPE_CHECKING:
+    pass
+
+
+def train(
+    artifacts: ArtifactsOption = ARTIFACTS,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings (TrainConfig).")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="Vocabulary version; default: the newest.")] = None,
+    triplets: Annotated[str | None, typer.Option(help="Triplets version; default: the newest.")] = None,
+    embeddings: Annotated[str | None, typer.Option(help="Embeddings version; default: the newest.")] = None,
+    image_encoder: Annotated[str | None, typer.Option(help="Any timm model.")] = None,
+    image_weights: Annotated[
+        str | None, typer.Option(help="`timm` (fetched by it), a file, or package:NAME of an installed package.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the photos.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Photos a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+) -> None:
+    """Train a model: triplets and embeddings → model. A stopped run goes on from its last checkpoint."""
+    from ramkit.config import TrainConfig, read_config
+    from ramkit.stages import train as stage
+
+    settings = read_config(
+        config, TrainConfig, image_encoder=image_encoder, image_weights=image_weights, epochs=epochs, batch=batch,
+        seed=seed,
+    )  # fmt: skip
+    made = stage.train(
+        artifacts=artifacts, config=settings, vocabulary=vocabulary, triplets=triplets, embeddings=embeddings,
+        track=console.track, tell=console.say,
+    )  # fmt: skip
+    console.say(f"{made.name} in {made.path}")
+    shown = ("tags", "photos", "unreadable_photos", "steps", "validation_map", "validation_f1", "threshold", "seconds")
+    rows = [[name.replace("_", " "), made.statistics[name]] for name in shown if name in made.statistics]
+    console.print_table("", ["measure", "value"], [[name, str(value)] for name, value in rows])
