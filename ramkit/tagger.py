@@ -23,8 +23,8 @@ from ramkit.artifact import Artifact
 from ramkit.embeddings import TENSORS, Embedded, read_embeddings, save_embeddings
 from ramkit.errors import ArtifactError
 from ramkit.files import read_rows, write_rows
+from ramkit.image_encoder import build_timm, spatial_features
 from ramkit.photos import Preprocess
-from ramkit.ram.image_encoder import build_timm, spatial_features
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.tensors import Precision, load_tensors, save_tensors
 from ramkit.text.encoders import (

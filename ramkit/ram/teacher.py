@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ramkit.errors import InputError
-from ramkit.ram.image_encoder import TIMM
+from ramkit.image_encoder import TIMM
 from ramkit.weights import locate, read_state_dict
 
 _RIDGE = 0.1  # λ; 0.03 to 1 make no difference beyond one point of mAP

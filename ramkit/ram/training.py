@@ -16,7 +16,7 @@ from torch import nn
 
 from ramkit.config import TrainConfig
 from ramkit.embeddings import Embedded
-from ramkit.ram.image_encoder import spatial_features
+from ramkit.image_encoder import spatial_features
 from ramkit.ram.losses import asymmetric_loss
 from ramkit.ram.model import AlignmentHead
 from ramkit.ram.teacher import Teacher

@@ -15,9 +15,9 @@ from ramkit.embeddings import TENSORS, Embedded, read_embeddings
 from ramkit.errors import ArtifactError, InputError
 from ramkit.features import compute_features
 from ramkit.files import read_rows, to_json_line, write_rows
+from ramkit.image_encoder import ImageEncoder, create_image_encoder
 from ramkit.metrics import best_threshold, mean_average_precision
 from ramkit.progress import Track, silent
-from ramkit.ram.image_encoder import ImageEncoder, create_image_encoder
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.ram.photo_batches import AugmentedPhotos, CachedFeatures, ImageSource
 from ramkit.ram.teacher import Teacher, imagenet_teacher

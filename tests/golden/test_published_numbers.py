@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from ramkit.image_encoder import build_timm, spatial_features
 from ramkit.photos import Preprocess, read_photo
-from ramkit.ram.image_encoder import build_timm, spatial_features
 from ramkit.ram.model import LOG_TEMPERATURE, AlignmentHead, ModelConfig
 from ramkit.ram.reweight import reweight
 

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ramkit.errors import InputError, MissingError
+from ramkit.image_encoder import build_timm, create_image_encoder, load_image_weights, spatial_features
 from ramkit.photos import read_photo
-from ramkit.ram.image_encoder import build_timm, create_image_encoder, load_image_weights, spatial_features
 from ramkit.weights import locate, read_state_dict
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"

@@ -13,7 +13,7 @@ from ramkit import tagger as module
 from ramkit.artifact import Artifact, draft
 from ramkit.embeddings import Embedded
 from ramkit.errors import ArtifactError
-from ramkit.ram.image_encoder import ImageEncoder, create_image_encoder
+from ramkit.image_encoder import ImageEncoder, create_image_encoder
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.tagger import Tagger, save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder, load_text_encoder
