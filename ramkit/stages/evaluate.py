@@ -10,7 +10,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,13 @@ import torch
 from ramkit import artifact
 from ramkit.artifact import Artifact
 from ramkit.config import EvaluateConfig, as_dict
+from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.features import read_batches
 from ramkit.files import read_rows, write_whole
 from ramkit.labels import LabelledPhoto, read_labels
-from ramkit.metrics import Labels, Scores, average_precisions, best_threshold, precision_recall_f1
+from ramkit.measured import Measured, Name, save_measured
+from ramkit.metrics import average_precisions, best_threshold, precision_recall_f1
 from ramkit.progress import Track, silent
 from ramkit.tagger import Tagger, find_model
 from ramkit.triplets import read_triplets, split
@@ -32,17 +33,6 @@ from ramkit.triplets import read_triplets, split
 METRICS, PER_TAG = "metrics.json", "per_tag.csv"
 _BATCH = 16
 _LISTED = 20
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Scores and labels [N, C] of the photos that could be read."""
-
-    names: list[str]
-    known: list[bool]  # whether the vocabulary has the name
-    scores: Scores
-    labels: Labels
-    unreadable: dict[str, str]
 
 
 def evaluate(
@@ -80,6 +70,7 @@ def evaluate(
     metrics = {"labels_from": labels_from, **_metrics(measured, found, tagger.threshold)}
     settings = {**as_dict(config), "sources": [Path(source).name for source in sources]}
     with artifact.draft(artifacts, "report", inputs=inputs, config=settings) as work:
+        save_measured(work.path, measured)
         write_whole(work.path / METRICS, json.dumps(metrics, indent=2) + "\n")
         write_whole(work.path / PER_TAG, _per_tag_csv(measured, found))
         work.statistics = {key: value for key, value in metrics.items() if isinstance(value, int | float | str)}
@@ -115,13 +106,8 @@ def _from_triplets(origin: Artifact, tagger: Tagger, *, everything: bool) -> lis
 
 
 def _measure(tagger: Tagger, photos: Sequence[LabelledPhoto], config: EvaluateConfig, track: Track) -> Measured:
-    names = _names(photos, config.least_positives)
-    numbers = [tagger.numbers.get(name.lower()) for name in names]
-    known = [number is not None for number in numbers]
-    own = tagger.vocabulary.choose([number for number in numbers if number is not None])
-    typed = [name for name, flag in zip(names, known, strict=True) if not flag]
-    asked = [own, *([tagger.describe(typed)] if typed else [])]
-    order = np.argsort(np.argsort([not flag for flag in known], kind="stable"), kind="stable")
+    columns = [_column(tagger, name) for name in _names(photos, config.least_positives)]
+    asked, order = _questions(tagger, columns)
     references = [photo.image for photo in photos]
     batches = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
     rows: list[torch.Tensor] = []
@@ -130,17 +116,32 @@ def _measure(tagger: Tagger, photos: Sequence[LabelledPhoto], config: EvaluateCo
     for positions, pixels, bad in track(batches, total=-(-len(references) // _BATCH), what="evaluating"):
         unreadable.update({references[position]: reason for position, reason in bad.items()})
         if pixels is not None:
-            rows.append(tagger.scores(pixels, asked))
+            features = tagger.features(pixels)
+            rows.append(torch.cat([tagger.logits(features, part) for part in asked], dim=1))
             read.extend(positions)
     if not rows:
         raise InputError("None of the photos can be read.", cure="Check that they are where the source says.")
-    true = [set(photos[position].labels) for position in read]
-    labels = np.array([[name in own_names for name in names] for own_names in true])
+    true = [photos[position].labels for position in read]
+    labels = np.array([[column.name in own for column in columns] for own in map(set, true)])
     if not labels.any():
         raise InputError(
             "No name is true of a photo that can be read.", cure=f"The first: {next(iter(unreadable.values()))}"
         )
-    return Measured(names, known, torch.cat(rows).numpy()[:, order], labels, unreadable)
+    logits = torch.cat(rows).numpy()[:, order]
+    return Measured([references[position] for position in read], true, columns, logits, labels, unreadable)
+
+
+def _column(tagger: Tagger, name: str) -> Name:
+    number = tagger.numbers.get(name.lower())
+    return Name(name, number, tagger.threshold if number is None else tagger.thresholds[number])
+
+
+def _questions(tagger: Tagger, columns: Sequence[Name]) -> tuple[list[Embedded], np.ndarray]:
+    """The columns' descriptions, tags before open-set words, and the order [C] that brings answers to columns."""
+    own = tagger.vocabulary.choose([column.tag for column in columns if column.tag is not None])
+    typed = [column.name for column in columns if not column.known]
+    order = np.argsort(np.argsort([not column.known for column in columns], kind="stable"), kind="stable")
+    return [own, *([tagger.describe(typed)] if typed else [])], order
 
 
 def _names(photos: Sequence[LabelledPhoto], least: int) -> list[str]:
@@ -156,9 +157,9 @@ def _names(photos: Sequence[LabelledPhoto], least: int) -> list[str]:
 
 def _metrics(measured: Measured, found: np.ndarray, threshold: float) -> dict[str, Any]:
     """All figures; `found` is the AP of each name [C], NaN where it has no positives."""
-    known = np.array(measured.known)
-    at_own = precision_recall_f1(measured.scores, measured.labels, threshold)
-    best, best_f1 = best_threshold(measured.scores, measured.labels)
+    known, scores = measured.known, measured.scores
+    at_own = precision_recall_f1(scores, measured.labels, threshold)
+    best, best_f1 = best_threshold(scores, measured.labels)
     return {
         "photos": len(measured.labels),
         "unreadable_photos": len(measured.unreadable),
@@ -176,7 +177,7 @@ def _metrics(measured: Measured, found: np.ndarray, threshold: float) -> dict[st
         "best_threshold": best,
         "best_f1": best_f1,
         "per_tag": [
-            {"tag": name, "in_vocabulary": flag, "positives": int(count), "ap": _number(ap)}
+            {"tag": name, "in_vocabulary": bool(flag), "positives": int(count), "ap": _number(ap)}
             for name, flag, count, ap in zip(
                 measured.names, measured.known, measured.labels.sum(axis=0), found, strict=True
             )

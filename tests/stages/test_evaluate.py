@@ -16,6 +16,7 @@ from ramkit import artifact
 from ramkit.config import EvaluateConfig
 from ramkit.embeddings import Embedded
 from ramkit.errors import ArtifactError, InputError
+from ramkit.measured import read_measured
 from ramkit.metrics import average_precisions, best_threshold, precision_recall_f1
 from ramkit.photos import read_photo
 from ramkit.stages.evaluate import evaluate, read_metrics
@@ -116,6 +117,12 @@ def test_the_figures_are_those_of_a_direct_computation(home: Home, photos: list[
         table = list(csv.DictReader(stream))
     assert [row["tag"] for row in table] == names
     assert float(table[0]["ap"]) == pytest.approx(single[0])
+    kept = read_measured(made)
+    np.testing.assert_allclose(kept.scores, scores, atol=1e-5)
+    np.testing.assert_array_equal(kept.labels, labels)
+    assert (kept.photos, kept.names) == (photos, names)
+    assert [column.tag for column in kept.columns] == [TAGS.index(name) if name in TAGS else None for name in names]
+    assert kept.unreadable == {gone: f"{gone}: no such file. Check the path."}
 
 
 def test_rare_names_may_be_left_out(home: Home, photos: list[str], tmp_path: Path) -> None:
