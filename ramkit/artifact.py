@@ -41,6 +41,7 @@ MADE_BY = {
     "descriptions": "ramkit describe",
     "embeddings": "ramkit embed",
     "model": "ramkit train",
+    "fine": "ramkit fine train",
     "report": "ramkit evaluate",
 }
 _DRAFT, _SCRATCH = ".draft-", ".scratch-"

@@ -96,6 +96,54 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class FineTrainConfig:
+    """photos of one super-category's kinds → fine: MP-FGVC in two stages."""
+
+    supercategory: str = ""  # what all kinds are: "bird", "wild cat"
+    layout: str = "folder"  # how the photos lie (fgvc/examples.py)
+    # A timm model, open_clip:MODEL/WEIGHTS, or `mini` or model:vN for the encoder of a tagging model.
+    image_encoder: str = "vit_base_patch16_224.augreg_in21k"
+    image_weights: str = "timm"  # of a timm model: `timm` (its hub), a file, package:NAME, or empty for random ones
+    image_size: int = 448  # pixels of both sides; 0 takes the encoder's own
+    text_encoder: str = "mini"  # `mini`, sentence:FOLDER or open_clip:MODEL/WEIGHTS
+    # Which patches the last layer sees: those the class token attends to (SsVP; ViTs with a class token only), those
+    # that respond most to the photo's mean (no transformer needed; not in the paper), or all.
+    patch_selection: Literal["attention", "activation", "none"] = "attention"
+    patches: int = 0  # K; 0: every sixteenth patch of a ViT (12 of 196), every fourth cell of a map (12 of 49)
+    text_prompts: bool = True  # DaTP and the loss L_i2T; false trains a plain classifier, and there is no stage 2
+    prompt_tokens: int = 4  # J, learnable tokens before the super-category's name
+    prompts_per_kind: bool = True  # X is [C, J, D]; false: one [J, D] for all, under which all prompts coincide
+    fusion: bool = True  # stage 2: VLFM and its classifier
+    fusion_features: Literal["cosine", "raw"] = "cosine"  # into VLFM: scaled to norm √D each, or as they are
+    fusion_shared: bool = True  # one 1×1 convolution for both modalities; false: one for each
+    fusion_residual: Literal["none", "fused", "image"] = "none"  # added to Trans(E'): nothing, E' or E_V
+    fusion_activation: Literal["gelu", "relu", "none"] = "gelu"  # between the two convolutions of Trans
+    inference: Literal["fused", "average"] = "fused"  # ŷ2 alone, or its mean with ŷ1
+    train_layers: int = -1  # last blocks of the image encoder that are trained; -1: all, 0: none
+    # Augmented variants of each photo, drawn once, so that what is frozen is computed once; 0: drawn anew each epoch.
+    views: int = 0
+    augmentation: Literal["crop", "resized_crop", "none"] = "crop"
+    crop_share: float = 0.875  # side of a crop to the side of the square that a photo is resized to
+    epochs: int = 30
+    fusion_epochs: int = 10  # of stage 2
+    batch: int = 16
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 5e-5
+    head_factor: float = 10.0  # new layers learn so many times faster than the image encoder's last one
+    fusion_learning_rate: float = 1e-3
+    layer_decay: float = 0.75  # learning rate of a block to that of the block above it
+    weight_decay: float = 0.05
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.1  # of the classifiers' losses L_v and L_2
+    temperature: float = 0.07  # τ of L_i2T
+    clip_gradient: float = 1.0  # largest norm of the gradient; 0 leaves it as it is
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    prompt_chunk: int = 128  # prompts encoded at once; with more kinds, activations are computed twice to save memory
+    seed: int = 0
+    checkpoint_steps: int = 200
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """model and labelled photos → report."""
 
