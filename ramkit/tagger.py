@@ -9,7 +9,7 @@ sentence_encoder.*, tokenizer.json   where the text encoder travels with the mod
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
 from ramkit import artifact
 from ramkit.artifact import Artifact
@@ -135,10 +136,17 @@ class Tagger:
             )
         return encoder
 
-    def describe(self, words: Sequence[str]) -> Embedded:
-        """Queries for words typed by a person: the template's vector, one description a word."""
-        vectors = self.text_encoder.encode([TEMPLATE.format(word) for word in words])
-        return Embedded(vectors[:, None], torch.ones(len(words), dtype=torch.long))
+    def describe(self, words: Sequence[str], texts: Mapping[str, Sequence[str]] | None = None) -> Embedded:
+        """Queries for words that are no tags: each by its texts or, where it has none, by the template alone.
+
+        Args:
+            texts: descriptions by word, in lower case, as `read_published_descriptions` gives them.
+        """
+        given = texts or {}
+        chosen = [given.get(word.lower()) or [TEMPLATE.format(word)] for word in words]
+        vectors = self.text_encoder.encode([text for own in chosen for text in own])
+        counts = [len(own) for own in chosen]
+        return Embedded(pad_sequence(vectors.split(counts), batch_first=True), torch.tensor(counts))
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Spatial features [B, T, V] of prepared pixels [B, 3, S, S]."""

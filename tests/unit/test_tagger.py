@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from tiny_models import WIDTH, write_bert
 
+from ramkit import artifact
 from ramkit import tagger as module
 from ramkit.artifact import Artifact, draft
 from ramkit.embeddings import Embedded
@@ -128,3 +129,15 @@ def test_a_bundled_models_encoder_is_named_by_the_model(
     assert text_encoder_named("tiny").identity() == text_encoder.identity()
     spec = text_encoder.identity()["spec"]
     assert text_encoder_named(spec).identity() == text_encoder.identity()
+
+
+def test_words_with_texts_of_their_own_are_asked_by_all_of_them(tmp_path: Path) -> None:
+    encoder = load_text_encoder(f"sentence:{write_bert(tmp_path / 'bert')}")
+    found = Tagger(publish(tmp_path, encoder)).describe(["Zebra", "sled"], {"zebra": ["a red dog", "the cat", "dog"]})
+    assert found.counts.tolist() == [3, 1]
+    wanted = Tagger(artifact.find(tmp_path, "model")).text_encoder.encode(
+        ["a red dog", "the cat", "dog", "a photo of a sled."]
+    )
+    torch.testing.assert_close(found.descriptions[0], wanted[:3])
+    torch.testing.assert_close(found.descriptions[1, 0], wanted[3])
+    assert not found.descriptions[1, 1:].any()
