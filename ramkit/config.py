@@ -99,8 +99,8 @@ class TrainConfig:
 class FineTrainConfig:
     """photos of one super-category's kinds → fine: MP-FGVC in two stages."""
 
-    supercategory: str = ""  # what all kinds are: "bird", "wild cat"
-    layout: str = "folder"  # how the photos lie (fgvc/examples.py)
+    supercategory: str = ""  # what all kinds are: "bird", "wild cat"; empty: what a published set is known to be of
+    layout: Literal["auto", "folder", "cub", "dogs", "nabirds", "food"] = "auto"  # how the photos lie; auto: look
     # A timm model, open_clip:MODEL/WEIGHTS, or `mini` or model:vN for the encoder of a tagging model.
     image_encoder: str = "vit_base_patch16_224.augreg_in21k"
     image_weights: str = "timm"  # of a timm model: `timm` (its hub), a file, package:NAME, or empty for random ones

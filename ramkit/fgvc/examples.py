@@ -5,14 +5,16 @@ A plain image folder holds train/ and val/ (and maybe test/), each a folder a ki
     flowers/train/daisy/1.jpg
     flowers/val/daisy/2.jpg
 
-The same inside a .tar is read without unpacking it; one folder around train/ and val/ does not matter.
+The same inside a .tar is read without unpacking it; one folder around train/ and val/ does not matter. Published sets
+are read in their own layouts (published_sets.py).
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ramkit.errors import InputError
+from ramkit.fgvc.published_sets import PUBLISHED, read_published, recognise
 from ramkit.photos import find_photos, split_reference
 
 _SPLITS = {
@@ -20,6 +22,8 @@ _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+AUTO, FOLDER = "auto", "folder"
+LAYOUTS = (AUTO, FOLDER, *PUBLISHED)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class FineDataset:
     train: list[Example]
     validation: list[Example] = field(default_factory=list)
     test: list[Example] = field(default_factory=list)
+    name: str = "image folder"  # or what people call the published set
+    supercategory: str = ""  # what all kinds are, where the published set tells
+    missing: list[str] = field(default_factory=list)  # photos that a published set lists but that are not there
 
     def split(self, name: str) -> list[Example]:
         """Examples of `train`, `validation` or `test`; of what is held out where `name` is empty: test, if there is
@@ -71,19 +78,22 @@ def read_image_folder(source: str) -> FineDataset:
     return dataset_of(source, kinds, **photos)
 
 
-# Name of a layout → its reader.
-LAYOUTS: dict[str, Callable[[str], FineDataset]] = {"folder": read_image_folder}
-
-
-def read_dataset(source: str, layout: str = "folder") -> FineDataset:
-    """The data set at a path, in one of the LAYOUTS.
+def read_dataset(source: str, layout: str = AUTO) -> FineDataset:
+    """The data set at a path, in one of the LAYOUTS; `auto` takes the one that the files there tell.
 
     Raises:
         InputError: an unknown layout, or whatever its reader cannot read.
     """
     if layout not in LAYOUTS:
         raise InputError(f"{layout!r} is no layout.", cure=f"Choose from {', '.join(LAYOUTS)}.")
-    return LAYOUTS[layout](source)
+    found = layout if layout != AUTO else recognise(Path(source)) or FOLDER
+    return read_image_folder(source) if found == FOLDER else _read_published(source, found)
+
+
+def _read_published(source: str, layout: str) -> FineDataset:
+    found = read_published(Path(source), layout)
+    made = dataset_of(source, found.kinds, train=found.train, test=found.test)
+    return replace(made, name=found.name, supercategory=found.supercategory, missing=found.missing)
 
 
 def dataset_of(

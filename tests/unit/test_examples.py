@@ -64,8 +64,8 @@ def test_a_folder_that_is_no_set_of_kinds_is_refused(tmp_path: Path, names: list
 
 
 def test_an_unknown_layout_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"'cub' is no layout\. Choose from folder"):
-        read_dataset("x", "cub")
+    with pytest.raises(InputError, match=r"'voc' is no layout\. Choose from auto, folder, nabirds, cub, dogs, food\."):
+        read_dataset("x", "voc")
 
 
 def test_a_data_set_of_pairs() -> None:

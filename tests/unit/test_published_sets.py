@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import savemat
 
 from ramkit.errors import InputError
-from ramkit.fine_sets import FineSet, read_fine_set
+from ramkit.fgvc.examples import Example, FineDataset, read_dataset
 
 
 def photo(path: Path) -> None:
@@ -69,12 +68,18 @@ def dogs(home: Path) -> None:
             photo(home / "Images" / image)
 
 
+def save_matlab(path: Path, content: dict[str, np.ndarray]) -> None:
+    from scipy.io import savemat
+
+    savemat(path, content)
+
+
 def write_mat(path: Path, rows: Sequence[tuple[str, int]]) -> None:
     """As published: cells [N, 1] of text, labels [N, 1] of floating point."""
     cells = np.empty((len(rows), 1), dtype=object)
     cells[:, 0] = [image for image, _ in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    savemat(path, {"file_list": cells, "annotation_list": cells, "labels": np.array([[float(n)] for _, n in rows])})
+    save_matlab(path, {"file_list": cells, "annotation_list": cells, "labels": np.array([[float(n)] for _, n in rows])})
 
 
 def food(home: Path) -> None:
@@ -89,29 +94,19 @@ def food(home: Path) -> None:
             photo(home / "images" / f"{image}.jpg")
 
 
-def folder(home: Path) -> None:
-    for name in ("train/rose/a.jpg", "train/rose/deep/b.PNG", "train/daisy/a.jpg", "val/rose/c.jpg"):
-        photo(home / name)
-    (home / "train" / "notes.txt").touch()
-    (home / "val" / "daisy").mkdir()
+WRITERS = {"CUB-200-2011": cub, "NABirds": nabirds, "Stanford Dogs": dogs, "Food-101": food}
 
 
-WRITERS = {"CUB-200-2011": cub, "NABirds": nabirds, "Stanford Dogs": dogs, "Food-101": food, "image folder": folder}
-
-
-def shown(found: FineSet, home: Path) -> dict[str, list[tuple[str, str]]]:
-    """Split → (path inside the set, name of the kind)."""
-    return {
-        name: [(str(Path(entry.image).relative_to(home)), found.kinds[entry.kind]) for entry in split]
-        for name, split in (("train", found.train), ("val", found.val))
-    }
+def shown(examples: list[Example], found: FineDataset, home: Path) -> list[tuple[str, str]]:
+    """(path inside the set, name of the kind) of each."""
+    return [(str(Path(entry.image).relative_to(home)), found.kinds[entry.kind]) for entry in examples]
 
 
 @pytest.mark.parametrize(
-    ("layout", "supercategory", "kinds", "train", "val"),
+    ("name", "supercategory", "kinds", "train", "test"),
     [
         (
-            "CUB-200-2011", "bird", ("Black footed Albatross", "Baird Sparrow"),
+            "CUB-200-2011", "bird", ["Black footed Albatross", "Baird Sparrow"],
             [("images/001.Black_footed_Albatross/Black_Footed_Albatross_0009_34.jpg", "Black footed Albatross"),
              ("images/113.Baird_Sparrow/Baird_Sparrow_0007_794573.jpg", "Baird Sparrow")],
             [("images/001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg", "Black footed Albatross"),
@@ -119,38 +114,42 @@ def shown(found: FineSet, home: Path) -> dict[str, list[tuple[str, str]]]:
         ),
         (
             "NABirds", "bird",
-            ("Common Goldeneye (295)", "Ruddy Duck (Female/Eclipse plumage)", "Common Goldeneye (1010)"),
+            ["Common Goldeneye (295)", "Ruddy Duck (Female/Eclipse plumage)", "Common Goldeneye (1010)"],
             [("images/0817/0000139e21dc.jpg", "Ruddy Duck (Female/Eclipse plumage)"),
              ("images/0295/0002ae331df5.jpg", "Common Goldeneye (295)"),
              ("images/1010/0003a1b20c0c.jpg", "Common Goldeneye (1010)")],
             [("images/0817/00002b5f96ae.jpg", "Ruddy Duck (Female/Eclipse plumage)")],
         ),
         (
-            "Stanford Dogs", "dog", ("Chihuahua", "soft-coated wheaten terrier"),
+            "Stanford Dogs", "dog", ["Chihuahua", "soft-coated wheaten terrier"],
             [("Images/n02085620-Chihuahua/n02085620_5927.jpg", "Chihuahua"),
              ("Images/n02098105-soft-coated_wheaten_terrier/n02098105_1.jpg", "soft-coated wheaten terrier")],
             [("Images/n02085620-Chihuahua/n02085620_2650.jpg", "Chihuahua")],
         ),
         (
-            "Food-101", "food", ("apple pie", "churros"),
+            "Food-101", "food", ["apple pie", "churros"],
             [("images/churros/1004234.jpg", "churros"), ("images/apple_pie/1005649.jpg", "apple pie"),
              ("images/apple_pie/1014775.jpg", "apple pie")],
             [("images/churros/1061830.jpg", "churros"), ("images/apple_pie/1011328.jpg", "apple pie")],
         ),
-        (
-            "image folder", "", ("daisy", "rose"),
-            [("train/daisy/a.jpg", "daisy"), ("train/rose/a.jpg", "rose"), ("train/rose/deep/b.PNG", "rose")],
-            [("val/rose/c.jpg", "rose")],
-        ),
     ],
 )  # fmt: skip
 def test_each_published_layout_is_known_by_its_files(
-    tmp_path: Path, layout: str, supercategory: str, kinds: tuple[str, ...], train: object, val: object
+    tmp_path: Path, name: str, supercategory: str, kinds: list[str], train: object, test: object
 ) -> None:
-    WRITERS[layout](tmp_path)
-    found = read_fine_set(tmp_path)
-    assert (found.layout, found.supercategory, found.kinds, found.missing) == (layout, supercategory, kinds, ())
-    assert shown(found, tmp_path) == {"train": train, "val": val}
+    WRITERS[name](tmp_path)
+    found = read_dataset(str(tmp_path))
+    assert (found.name, found.supercategory, found.kinds) == (name, supercategory, kinds)
+    assert (shown(found.train, found, tmp_path), shown(found.test, found, tmp_path)) == (train, test)
+    assert (found.validation, found.missing) == ([], [])
+
+
+@pytest.mark.parametrize(("key", "write"), [("cub", cub), ("nabirds", nabirds), ("dogs", dogs), ("food", food)])
+def test_a_layout_may_be_named(tmp_path: Path, key: str, write: Callable[[Path], None]) -> None:
+    write(tmp_path)
+    assert read_dataset(str(tmp_path), key) == read_dataset(str(tmp_path))
+    with pytest.raises(InputError, match=r"but .* is missing\. Unpack it there again\."):
+        read_dataset(str(tmp_path / "images"), key)
 
 
 @pytest.mark.parametrize(("layout", "inner"), [(cub, "CUB_200_2011"), (nabirds, "nabirds"), (food, "food-101")])
@@ -158,29 +157,22 @@ def test_the_folder_an_archive_unpacks_to_may_be_named_by_the_one_around_it(
     tmp_path: Path, layout: Callable[[Path], None], inner: str
 ) -> None:
     layout(tmp_path / inner)
-    assert read_fine_set(tmp_path) == read_fine_set(tmp_path / inner)
-
-
-@pytest.mark.parametrize("name", ["valid", "validation", "test"])
-def test_a_validation_folder_may_have_another_name(tmp_path: Path, name: str) -> None:
-    folder(tmp_path)
-    (tmp_path / "val").rename(tmp_path / name)
-    assert [Path(entry.image).parent.parent.name for entry in read_fine_set(tmp_path).val] == [name]
+    assert read_dataset(str(tmp_path)) == read_dataset(str(tmp_path / inner))
 
 
 def test_photos_that_are_listed_but_not_there_are_told_and_left_out(tmp_path: Path) -> None:
     cub(tmp_path)
     gone = tmp_path / "images" / "113.Baird_Sparrow" / "Baird_Sparrow_0007_794573.jpg"
     gone.unlink()
-    found = read_fine_set(tmp_path)
-    assert found.missing == (str(gone),)
-    assert found.kinds == ("Black footed Albatross", "Baird Sparrow")
-    assert (len(found.train), len(found.val)) == (1, 2)
+    found = read_dataset(str(tmp_path))
+    assert found.missing == [str(gone)]
+    assert found.kinds == ["Black footed Albatross", "Baird Sparrow"]
+    assert (len(found.train), len(found.test)) == (1, 2)
 
 
 def refusal(home: Path) -> str:
     with pytest.raises(InputError) as caught:
-        read_fine_set(home)
+        read_dataset(str(home))
     assert "\n" not in str(caught.value)
     return str(caught.value).replace(str(home), "SET")
 
@@ -208,7 +200,7 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path, layout: str, needed: st
         (cub, "train_test_split.txt", "1 1", "SET/train_test_split.txt: image 2 is missing."),
         (cub, "image_class_labels.txt", "1 x\n2 1\n3 1\n4 1", "SET/image_class_labels.txt: 'x' is no class number."),
         (cub, "classes.txt", "1 001.Albatross", "SET/classes.txt: class 113 is missing."),
-        (cub, "train_test_split.txt", "1 1\n2 1\n3 1\n4 1", "SET: CUB-200-2011, but no validation photo is there"),
+        (cub, "train_test_split.txt", "1 1\n2 1\n3 1\n4 1", "SET: CUB-200-2011, but no test photo is there"),
         (dogs, "train_list.mat", "not MATLAB", "SET/train_list.mat: no list of photos and labels ("),
         (food, "meta/train.json", "{", "SET/meta/train.json: not JSON ("),
         (food, "meta/train.json", '{"apple_pie": 3}', "SET/meta/train.json: not an object of lists."),
@@ -225,7 +217,7 @@ def test_a_damaged_file_is_named(
 
 def test_a_matlab_file_without_the_lists_is_named(tmp_path: Path) -> None:
     dogs(tmp_path)
-    savemat(tmp_path / "test_list.mat", {"other": np.ones(3)})
+    save_matlab(tmp_path / "test_list.mat", {"other": np.ones(3)})
     assert refusal(tmp_path).startswith("SET/test_list.mat: no list of photos and labels (")
 
 
@@ -236,12 +228,3 @@ def test_a_set_without_its_photos_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == (
         "SET: CUB-200-2011, but no training photo is there (4 are missing). Unpack its photos there too."
     )
-
-
-def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none") == "SET: no such folder. Name the folder that holds the photos."
-    assert refusal(tmp_path).startswith("SET: neither train/ and val/ here nor the files of NABirds, CUB-200-2011,")
-    photo(tmp_path / "train" / "rose" / "a.jpg")
-    assert refusal(tmp_path) == "SET: has train/, but no val/ beside it. Move some photos of each kind there."
-    photo(tmp_path / "val" / "ros" / "a.jpg")
-    assert refusal(tmp_path) == ("SET/val/ros: train/ has no photo of this kind. Give a kind the same name in both.")

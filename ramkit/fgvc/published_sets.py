@@ -1,12 +1,11 @@
-"""Fine-grained photo sets in the layouts they are published in: which photo shows which kind, and which split it is in.
+"""Fine-grained photo sets in the layouts that their authors published: what shows what, and in which split.
 
 CUB-200-2011    images.txt  image_class_labels.txt  train_test_split.txt  classes.txt  images/
 NABirds         the same, and hierarchy.txt; class numbers have gaps, since classes.txt lists the groups above too
 Stanford Dogs   train_list.mat  test_list.mat  Images/
 Food-101        meta/train.json  meta/test.json  meta/classes.txt  images/
-a plain folder  train/KIND/photo.jpg  val/KIND/photo.jpg
 
-A set is known by its files; nothing has to be said about it. What its authors call the test split is `val` here.
+A set is known by its files; nothing has to be said about it.
 """
 
 import json
@@ -18,46 +17,35 @@ from pathlib import Path
 from typing import Any
 
 from ramkit.errors import InputError
-from ramkit.photos import find_photos
 
-_VAL_FOLDERS = ("val", "valid", "validation", "test")  # the first that is there
-
-
-@dataclass(frozen=True)
-class KindPhoto:
-    """A photo's path and the number of its kind."""
-
-    image: str
-    kind: int
+Pair = tuple[str, str]  # a photo's path and the name of its kind
 
 
 @dataclass(frozen=True)
-class FineSet:
-    """C kinds and the photos that show them."""
+class PublishedSet:
+    """Kinds in the published order, and the photos of both published splits."""
 
-    layout: str  # as people call it: "CUB-200-2011"
-    supercategory: str  # what all kinds are, as a word for a prompt; empty where the layout does not tell
-    kinds: tuple[str, ...]
-    train: tuple[KindPhoto, ...]
-    val: tuple[KindPhoto, ...]
-    missing: tuple[str, ...]  # photos that are listed but not there; left out of both splits
+    name: str  # as people call it: "CUB-200-2011"
+    supercategory: str  # what all kinds are, as a word for a prompt
+    kinds: list[str]
+    train: list[Pair]
+    test: list[Pair]
+    missing: list[str]  # photos that are listed but not there; left out of both splits
 
 
-def read_fine_set(path: Path) -> FineSet:
-    """The set in a folder, or in the one folder inside it that its archive unpacks to.
+def recognise(source: Path) -> str:
+    """The key in PUBLISHED of the set that a folder holds, itself or in what its archive unpacks to; "" for none."""
+    return next((key for key, layout in PUBLISHED.items() if layout.home(source)), "")
+
+
+def read_published(source: Path, key: str) -> PublishedSet:
+    """The published set in a folder.
 
     Raises:
-        InputError: no such folder, no known layout, a file of the layout that is missing or damaged, or a split
-            without a photo.
+        InputError: a file of the set is missing or damaged, or a split has no photo.
     """
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder.", cure="Name the folder that holds the photos.")
-    for layout in _LAYOUTS:
-        for home in (path, path / layout.unpacks_to):
-            if any((home / mark).exists() for mark in layout.marks):
-                return layout.read_from(home)
-    layouts = ", ".join(layout.name for layout in _LAYOUTS)
-    raise InputError(f"{path}: neither train/ and val/ here nor the files of {layouts}.", cure="Name such a folder.")
+    layout = PUBLISHED[key]
+    return layout.read_from(layout.home(source) or source)
 
 
 @dataclass(frozen=True)
@@ -77,33 +65,40 @@ class _Layout:
     unpacks_to: str
     read: Callable[[Path], _Listed]
 
-    def read_from(self, home: Path) -> FineSet:
+    def home(self, source: Path) -> Path | None:
+        """The folder with the set's files: the source, or the one in it that the archive unpacks to."""
+        places = (source, source / self.unpacks_to)
+        return next((place for place in places if any((place / mark).exists() for mark in self.marks)), None)
+
+    def read_from(self, home: Path) -> PublishedSet:
         for name in self.needed:
             if not (home / name).exists():
                 raise InputError(f"{home}: {self.name}, but {name} is missing.", cure="Unpack it there again.")
         listed = self.read(home)
-        there = [(str(image), number, training) for image, number, training in listed.photos if image.is_file()]
-        missing = tuple(str(image) for image, _, _ in listed.photos if not image.is_file())
-        # Kinds are the classes that have photos; numbers with gaps close up, in the published order.
-        numbers = {number: position for position, number in enumerate(sorted({entry[1] for entry in listed.photos}))}
-        train, val = (
-            tuple(KindPhoto(image, numbers[number]) for image, number, training in there if training is wanted)
-            for wanted in (True, False)
-        )
-        if not train or not val:
-            which = "training" if not train else "validation"
-            raise InputError(
-                f"{home}: {self.name}, but no {which} photo is there ({len(missing)} are missing).",
-                cure="Unpack its photos there too.",
-            )
-        kinds = _told_apart([(number, listed.names[number]) for number in numbers])
-        return FineSet(self.name, self.supercategory, kinds, train, val, missing)
+        # Kinds are the classes that have photos, in the published order; numbers with gaps close up.
+        classes = sorted({number for _, number, _ in listed.photos})
+        kinds = _told_apart([(number, listed.names[number]) for number in classes])
+        kind_of = dict(zip(classes, kinds, strict=True))
+        split: dict[bool, list[Pair]] = {True: [], False: []}
+        missing = []
+        for image, number, training in listed.photos:
+            if image.is_file():
+                split[training].append((str(image), kind_of[number]))
+            else:
+                missing.append(str(image))
+        for training, which in ((True, "training"), (False, "test")):
+            if not split[training]:
+                raise InputError(
+                    f"{home}: {self.name}, but no {which} photo is there ({len(missing)} are missing).",
+                    cure="Unpack its photos there too.",
+                )
+        return PublishedSet(self.name, self.supercategory, kinds, split[True], split[False], missing)
 
 
-def _told_apart(named: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+def _told_apart(named: Sequence[tuple[int, str]]) -> list[str]:
     """Names of classes; of those that share a name each gets its published number."""
     count = Counter(name for _, name in named)
-    return tuple(name if count[name] == 1 else f"{name} ({number})" for number, name in named)
+    return [name if count[name] == 1 else f"{name} ({number})" for number, name in named]
 
 
 # ---- CUB-200-2011 and NABirds
@@ -213,39 +208,6 @@ def _food_json(path: Path) -> dict[str, list[str]]:
     return content
 
 
-# ---- plain folders
-
-
-def _read_folder(home: Path) -> _Listed:
-    """Kinds are the folders of train/ in order of name; photos that lie in none of them show no kind."""
-    val = next((home / name for name in _VAL_FOLDERS if (home / name).is_dir()), None)
-    if val is None:
-        raise InputError(f"{home}: has train/, but no val/ beside it.", cure="Move some photos of each kind there.")
-    inside = {split: _by_kind(split) for split in (home / "train", val)}
-    kinds = sorted(inside[home / "train"])
-    if strange := sorted(inside[val].keys() - set(kinds)):
-        raise InputError(
-            f"{val / strange[0]}: train/ has no photo of this kind.", cure="Give a kind the same name in both."
-        )
-    photos = [
-        (image, number, split != val)
-        for split, images in inside.items()
-        for number, kind in enumerate(kinds)
-        for image in images.get(kind, ())
-    ]
-    return _Listed(dict(enumerate(kinds)), photos)
-
-
-def _by_kind(split: Path) -> dict[str, list[Path]]:
-    """Photos below a folder by the folder inside it that they lie in."""
-    found: dict[str, list[Path]] = {}
-    for image in map(Path, find_photos([split])):
-        kind, *rest = image.relative_to(split).parts
-        if rest:
-            found.setdefault(kind, []).append(image)
-    return found
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -254,16 +216,15 @@ def _text(path: Path) -> str:
 
 
 _BIRD_LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt", "images")
-_LAYOUTS = (  # NABirds first: it has all files of CUB-200-2011
-    _Layout("NABirds", "bird", ("hierarchy.txt",), _BIRD_LISTS, "nabirds", _read_nabirds),
-    _Layout("CUB-200-2011", "bird", ("train_test_split.txt",), _BIRD_LISTS, "CUB_200_2011", _read_cub),
-    _Layout(
+PUBLISHED = {  # NABirds first: it has all files of CUB-200-2011
+    "nabirds": _Layout("NABirds", "bird", ("hierarchy.txt",), _BIRD_LISTS, "nabirds", _read_nabirds),
+    "cub": _Layout("CUB-200-2011", "bird", ("train_test_split.txt",), _BIRD_LISTS, "CUB_200_2011", _read_cub),
+    "dogs": _Layout(
         "Stanford Dogs", "dog", ("train_list.mat", "test_list.mat"),
         ("train_list.mat", "test_list.mat", "Images"), "", _read_dogs,
     ),
-    _Layout(
+    "food": _Layout(
         "Food-101", "food", ("meta/train.json", "meta/test.json"),
         ("meta/train.json", "meta/test.json", "meta/classes.txt", "images"), "food-101", _read_food,
     ),
-    _Layout("image folder", "", ("train",), (), "", _read_folder),
-)  # fmt: skip
+}  # fmt: skip
