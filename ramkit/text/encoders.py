@@ -8,8 +8,8 @@ Two kinds, named by a spec string:
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,13 +17,27 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ramkit.errors import InputError, MissingError
+from ramkit.clip import load_clip
+from ramkit.errors import InputError
 from ramkit.tensors import load_tensors, save_tensors
 from ramkit.weights import locate, read_state_dict
 
 BATCH = 64
-_WITH_WEIGHTS = ("hf-hub:", "local-dir:")  # open_clip's names for a model together with its weights
 SENTENCE_FILES = ("sentence_encoder.safetensors", "sentence_encoder.json", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class PromptFrame:
+    """A text with free places before its first word, where learnt vectors may stand as words do."""
+
+    tokens: torch.Tensor  # [L], with the encoder's own marks and padding; what stands on the free places is not read
+    start: int  # the first free place
+    places: int  # J
+
+    def fill(self, words: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Word embeddings [N, L, D] of the frame's tokens, with vectors [N, J, D] on the free places."""
+        end = self.start + self.places
+        return torch.cat([words[:, : self.start], vectors.to(words.dtype), words[:, end:]], dim=1)
 
 
 class TextEncoder(Protocol):
@@ -31,12 +45,33 @@ class TextEncoder(Protocol):
 
     width: int
 
+    @property
+    def word_embeddings(self) -> torch.Tensor:
+        """The table [vocabulary, D] that token numbers are looked up in."""
+        ...
+
     def identity(self) -> dict[str, str]:
         """Spec and SHA-256 of weights and tokenizer: what must agree for embeddings to be comparable."""
         ...
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit vectors [N, E] of N texts, float32, in the order given."""
+        ...
+
+    def frame(self, text: str, places: int) -> PromptFrame:
+        """A text's tokens with free places before its first word.
+
+        Raises:
+            InputError: they are more tokens than the encoder reads.
+        """
+        ...
+
+    def encode_prompts(self, frame: PromptFrame, vectors: torch.Tensor) -> torch.Tensor:
+        """Vectors [N, E], not scaled to unit length, of the frame with [N, J, D] on its free places; differentiable."""
+        ...
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the weights to a device."""
         ...
 
 
@@ -70,11 +105,15 @@ class BertTransformer(nn.Module):
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Unit vectors [N, E] of token ids [N, L]; mask [N, L] is true where a token stands."""
-        places = torch.arange(tokens.shape[1], device=tokens.device)
-        states = self.norm(self.words(tokens) + self.positions(places))  # [N, L, E]
+        return F.normalize(self.mean_state(self.words(tokens), mask), dim=-1)
+
+    def mean_state(self, words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Mean of the last layer's states [N, E], of word embeddings [N, L, E]."""
+        places = torch.arange(words.shape[1], device=words.device)
+        states = self.norm(words + self.positions(places))  # [N, L, E]
         states = self.layers(states, src_key_padding_mask=~mask)
         weight = mask.unsqueeze(-1).to(states.dtype)
-        return F.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
+        return (states * weight).sum(1) / weight.sum(1)
 
 
 class SentenceEncoder:
@@ -102,10 +141,33 @@ class SentenceEncoder:
             for start in range(0, len(order), BATCH):
                 chosen = order[start : start + BATCH]
                 encoded = self._tokenizer.encode_batch([texts[index] for index in chosen])
-                tokens = torch.tensor([entry.ids for entry in encoded])
-                mask = torch.tensor([entry.attention_mask for entry in encoded], dtype=torch.bool)
-                vectors[chosen] = self._transformer(tokens, mask).float()
+                tokens = torch.tensor([entry.ids for entry in encoded], device=self._device)
+                mask = torch.tensor([entry.attention_mask for entry in encoded], device=self._device).bool()
+                vectors[chosen] = self._transformer(tokens, mask).float().cpu()
         return vectors
+
+    @property
+    def word_embeddings(self) -> torch.Tensor:
+        return self._transformer.words.weight
+
+    def frame(self, text: str, places: int) -> PromptFrame:
+        text_tokens, empty = (torch.tensor(self._tokenizer.encode(words).ids) for words in (text, ""))
+        limit = self._settings["max_tokens"]
+        if len(text_tokens) + places > limit:
+            raise _too_long(text, places, limit)
+        return _with_places(text_tokens, empty, places)
+
+    def encode_prompts(self, frame: PromptFrame, vectors: torch.Tensor) -> torch.Tensor:
+        tokens = frame.tokens.to(vectors.device).expand(len(vectors), -1)
+        words = frame.fill(self._transformer.words(tokens), vectors)
+        return self._transformer.mean_state(words, torch.ones_like(tokens, dtype=torch.bool))
+
+    def to(self, device: torch.device | str) -> None:
+        self._transformer.to(device)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.word_embeddings.device
 
     def save(self, folder: Path) -> None:
         """Write it into a model artefact, weights in 8 bits."""
@@ -163,25 +225,8 @@ class OpenClipTextEncoder:
     def __init__(self, source: str) -> None:
         import open_clip
 
-        name, _, weights = (source, "", None) if source.startswith(_WITH_WEIGHTS) else source.partition("/")
-        if weights == "":
-            raise InputError(
-                f"open_clip:{source} names no weights.", cure="Add them, as in open_clip:ViT-B-16/openai, or a file."
-            )
-        before = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)  # open_clip logs each error that it raises, too
-        try:
-            model = open_clip.create_model(name, pretrained=weights, require_pretrained=True)
-            self._tokenize = open_clip.get_tokenizer(name)
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise MissingError(
-                f"open_clip:{source} cannot be loaded ({reason}).",
-                cure="Check the name with open_clip.list_pretrained(), or give a local weights file.",
-            ) from None
-        finally:
-            logging.disable(before)
-        self._model = model.eval().requires_grad_(False)
+        self._model, name = load_clip(source)
+        self._tokenize = open_clip.get_tokenizer(name)
         self._source = source
         self._sha256 = self._digest()
         self.width = int(self.encode(["a"]).shape[1])
@@ -192,8 +237,43 @@ class OpenClipTextEncoder:
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
         with torch.inference_mode():
-            vectors = [self._model.encode_text(self._tokenize(list(batch)), normalize=True) for batch in batches]
-        return torch.cat(vectors).float() if vectors else torch.empty(0, self.width)
+            tokens = [self._tokenize(list(batch)).to(self._device) for batch in batches]
+            vectors = [self._model.encode_text(batch, normalize=True) for batch in tokens]
+        return torch.cat(vectors).float().cpu() if vectors else torch.empty(0, self.width)
+
+    @property
+    def word_embeddings(self) -> torch.Tensor:
+        return self._embedding.weight
+
+    def frame(self, text: str, places: int) -> PromptFrame:
+        text_tokens, empty = self._tokenize([text, ""])
+        length = len(text_tokens)
+        if (text_tokens[length - places :] != empty[-1]).any():  # not padding alone: words would fall off the end
+            raise _too_long(text, places, length)
+        framed = _with_places(text_tokens, empty, places)
+        return PromptFrame(framed.tokens[:length], framed.start, places)
+
+    def encode_prompts(self, frame: PromptFrame, vectors: torch.Tensor) -> torch.Tensor:
+        """The model's own code from token numbers on, but for the embeddings on the free places."""
+        tokens = frame.tokens.to(vectors.device).expand(len(vectors), -1)
+        hook = self._embedding.register_forward_hook(lambda module, inputs, words: frame.fill(words, vectors))
+        try:
+            return self._model.encode_text(tokens, normalize=False)
+        finally:
+            hook.remove()
+
+    def to(self, device: torch.device | str) -> None:
+        self._model.to(device)
+
+    @property
+    def _embedding(self) -> nn.Embedding:
+        text = getattr(self._model, "text", self._model)
+        own = getattr(text, "token_embedding", None)
+        return own if own is not None else text.transformer.get_input_embeddings()
+
+    @property
+    def _device(self) -> torch.device:
+        return self.word_embeddings.device
 
     def _digest(self) -> str:
         digest = hashlib.sha256()
@@ -201,6 +281,22 @@ class OpenClipTextEncoder:
             if not name.startswith("visual."):
                 digest.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _with_places(text: torch.Tensor, empty: torch.Tensor, places: int) -> PromptFrame:
+    """Free places after what a text's tokens have in common with those of no text: the mark for the start, if any."""
+    common = min(len(text), len(empty))
+    start = int((text[:common] == empty[:common]).long().cumprod(0).sum())
+    start = min(start, len(text) - 1)
+    filler = text[start].expand(places)  # a word, so that neither the end nor padding is looked for there
+    return PromptFrame(torch.cat([text[:start], filler, text[start:]]), start, places)
+
+
+def _too_long(text: str, places: int, limit: int) -> InputError:
+    return InputError(
+        f"{text!r} after {places} learnable tokens is longer than the text encoder's {limit} tokens.",
+        cure="Give fewer prompt_tokens.",
+    )
 
 
 def _settings(config: dict[str, Any], spec: str, sha256: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ramkit.text.encoders import (
     SENTENCE_FILES,
     OpenClipTextEncoder,
     SentenceEncoder,
+    TextEncoder,
     load_text_encoder,
     read_published_sentence_encoder,
     read_saved_sentence_encoder,
@@ -286,3 +287,67 @@ def test_open_clip_never_runs_on_random_weights(tmp_path: Path, clip: Path) -> N
     (tmp_path / "open_clip_config.json").write_text((clip / "open_clip_config.json").read_text())
     with pytest.raises(MissingError, match="cannot be loaded"):
         load_text_encoder(f"open_clip:local-dir:{tmp_path}")
+
+
+# ---- prompts: vectors in the place of words
+
+
+def words_of(encoder: TextEncoder, words: str) -> torch.Tensor:
+    """The words' own embeddings [1, J, D]."""
+    alone, after = (encoder.frame(text, 0) for text in ("dog", f"{words} dog"))
+    end = after.tokens.tolist().index(int(alone.tokens[alone.start]))
+    return encoder.word_embeddings[after.tokens[after.start : end]][None]
+
+
+@pytest.fixture(scope="module", params=["sentence", "open_clip", "MiniLM"])
+def prompted(request: pytest.FixtureRequest) -> TextEncoder:
+    if request.param == "MiniLM":
+        if importlib.util.find_spec(MINILM) is None:
+            pytest.skip("needs the published MiniLM")
+        return load_text_encoder(f"sentence:package:{MINILM}")
+    if request.param == "sentence":
+        return load_text_encoder(f"sentence:{request.getfixturevalue('folder')}")
+    return load_text_encoder(f"open_clip:local-dir:{request.getfixturevalue('clip')}")
+
+
+@pytest.mark.parametrize("words", ["a", "the red", "photo of the red"])
+@pytest.mark.parametrize("category", ["dog", "wild cat", "zebra-crossing, with lights"])
+def test_vectors_of_real_words_in_a_prompt_give_what_the_plain_text_gives(
+    prompted: TextEncoder, words: str, category: str
+) -> None:
+    vectors = words_of(prompted, words)
+    frame = prompted.frame(category, vectors.shape[1])
+    found = prompted.encode_prompts(frame, vectors)
+    wanted = prompted.encode([f"{words} {category}"])
+    torch.testing.assert_close(F.normalize(found, dim=-1), wanted, atol=1e-5, rtol=0)
+    other = prompted.encode_prompts(frame, vectors + torch.randn(vectors.shape))
+    assert (F.normalize(other, dim=-1) - wanted).abs().max() > 1e-3, "the vectors are read"
+
+
+def test_prompts_are_read_side_by_side_and_lead_gradients_back(prompted: TextEncoder) -> None:
+    torch.manual_seed(0)
+    vectors = torch.randn(3, 2, prompted.word_embeddings.shape[1], requires_grad=True)
+    frame = prompted.frame("wild cat", 2)
+    together = prompted.encode_prompts(frame, vectors)
+    alone = torch.cat([prompted.encode_prompts(frame, row[None]) for row in vectors])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    together[1].square().sum().backward()
+    moved = vectors.grad.abs().amax(dim=(1, 2)) > 0
+    assert moved.tolist() == [False, True, False]
+    assert not prompted.word_embeddings.requires_grad
+    nothing = prompted.encode_prompts(prompted.frame("wild cat", 0), vectors[:1, :0])
+    torch.testing.assert_close(F.normalize(nothing, dim=-1), prompted.encode(["wild cat"]), atol=1e-5, rtol=0)
+
+
+def test_a_prompt_longer_than_the_encoder_reads_is_refused(prompted: TextEncoder) -> None:
+    with pytest.raises(InputError, match=r"'wild cat' after 300 learnable tokens is longer than the text encoder's"):
+        prompted.frame("wild cat", 300)
+
+
+def test_a_prompt_may_fill_the_whole_context(clip: Path) -> None:
+    encoder = load_text_encoder(f"open_clip:local-dir:{clip}")
+    length = len(encoder.frame("cat", 0).tokens)
+    words = int((encoder.frame("cat", 0).tokens != 0).sum())
+    assert int(encoder.frame("cat", length - words).tokens.argmax()) == length - 1, "the end mark is the last token"
+    with pytest.raises(InputError, match="is longer than"):
+        encoder.frame("cat", length - words + 1)
