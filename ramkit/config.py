@@ -153,15 +153,19 @@ class EvaluateConfig:
 
 
 Stage = TypeVar("Stage")
+SHIPPED = Path(__file__).parent / "configs"  # settings for published data sets, asked for by name: `--config fine-cub`
 
 
 def read_config(path: Path | None, stage: type[Stage], **given: Any) -> Stage:
     """The stage's defaults, over them the TOML file's keys, over them the options that were given (not None).
 
+    Args:
+        path: a TOML file, or the name of a shipped one.
+
     Raises:
         InputError: no such file, not TOML, an unknown key, or a value of the wrong type.
     """
-    values = _read_toml(path, stage) if path is not None else {}
+    values = _read_toml(_shipped(path) or path, stage) if path is not None else {}
     values.update({key: value for key, value in given.items() if value is not None})
     return stage(**values)
 
@@ -174,6 +178,18 @@ def as_dict(stage: Any) -> dict[str, Any]:
 def with_values(stage: Stage, **values: Any) -> Stage:
     """A copy with some values changed."""
     return replace(stage, **values)  # type: ignore[type-var]
+
+
+def _shipped(path: Path) -> Path | None:
+    """The shipped configuration that a path names, being a bare name and no file."""
+    if path.suffix or path.name != str(path) or path.exists():
+        return None
+    shipped = {entry.stem: entry for entry in sorted(SHIPPED.glob("*.toml"))}
+    if path.name not in shipped:
+        raise InputError(
+            f"{path}: no such file, and no shipped configuration.", cure=f"Shipped are {', '.join(shipped)}."
+        )
+    return shipped[path.name]
 
 
 _TOML_NAMES = {

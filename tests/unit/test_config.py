@@ -7,8 +7,9 @@ from typing import Any, Literal
 import pytest
 
 from ramkit import config
-from ramkit.config import as_dict, read_config, with_values
+from ramkit.config import FineTrainConfig, TrainConfig, as_dict, read_config, with_values
 from ramkit.errors import InputError
+from ramkit.fgvc.published_sets import PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,33 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
         read_config(tmp_path / "none.toml", Recipe)
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)\. Check the path given to --config\."):
         read_config(tmp_path, Recipe)
+
+
+SHIPPED = sorted(path.stem for path in config.SHIPPED.glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_configuration_is_asked_for_by_name(name: str) -> None:
+    stage = FineTrainConfig if name.startswith("fine-") else TrainConfig
+    read = read_config(Path(name), stage)
+    assert read == read_config(config.SHIPPED / f"{name}.toml", stage) != stage()
+    if name.startswith("fine-"):
+        assert (read.image_size, bool(read.supercategory), read.layout) == (448, True, name.removeprefix("fine-"))
+
+
+def test_published_sets_have_configurations() -> None:
+    assert {f"fine-{key}" for key in PUBLISHED} <= set(SHIPPED)
+
+
+def test_a_name_that_is_not_shipped_tells_those_that_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^fine-cars: no such file, and no shipped configuration\. .*fine-cub, fine-"):
+        read_config(Path("fine-cars"), FineTrainConfig)
+    for path in ("fine-cub.toml", "here/fine-cub"):  # those are files, or nothing
+        with pytest.raises(InputError, match=r"fine-cub(\.toml)?: no such file\. Check"):
+            read_config(Path(path), FineTrainConfig)
+    (tmp_path / "fine-cub").write_text('supercategory = "own"\n')
+    assert read_config(Path("fine-cub"), FineTrainConfig).supercategory == "own"
 
 
 def test_a_configuration_is_stored_as_a_dictionary_and_copied_with_changes() -> None:
