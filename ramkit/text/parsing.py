@@ -11,8 +11,10 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import tempfile
+import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +36,7 @@ UNIT = 4096  # rows a unit: some seconds of work, some megabytes of memory
 _FEW = 2 * UNIT  # so few rows are parsed before further processes have started
 Engine = Literal["local", "ray"]
 _DONE = "done.json"
+_KEPT_DAYS = 30
 _EXAMPLES = 20  # bad rows kept with their place, a unit
 
 
@@ -116,6 +119,7 @@ def parse_sources(
     engine: Engine = "local",
 ) -> Outcome:
     """Parse what is not in the cache yet, here or on a Ray cluster."""
+    forget_unused()
     if engine == "ray":
         return _parse_on_ray(sources, columns, job, processes)
     units: list[Unit] = []
@@ -144,6 +148,14 @@ def parse_sources(
         workers.drain()
         _finish(unfinished)
     return Outcome(units, reused)
+
+
+def forget_unused() -> None:
+    """Remove parses from ramkit's cache that no run has asked for in a month."""
+    oldest = time.time() - _KEPT_DAYS * 24 * 3600
+    for entry in [*files.cache_directory().glob("parsed/*"), *files.cache_directory().glob("merged/*")]:
+        if entry.stat().st_mtime < oldest:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _parse_on_ray(sources: Sequence[Source], columns: Columns, job: Job, processes: int) -> Outcome:
@@ -222,7 +234,10 @@ def _rules_digest() -> str:
 
 def _home(source: Source, columns: Columns, identity: str) -> Path:
     content = json.dumps([source.identity, columns.image, columns.caption, columns.split, identity, UNIT])
-    return files.cache_directory() / "parsed" / hashlib.sha256(content.encode()).hexdigest()[:24]
+    home = files.cache_directory() / "parsed" / hashlib.sha256(content.encode()).hexdigest()[:24]
+    if home.is_dir():
+        os.utime(home)  # in use: see `forget_unused`
+    return home
 
 
 def _unit_path(home: Path, number: int) -> Path:
@@ -358,14 +373,17 @@ def merge_photos(units: Sequence[Unit]) -> list[Unit]:
 
     Hashes of the references find repeats (8 bytes a row); the putting together is done on disk.
     """
+    import numpy as np
+
     hashes = array("Q", (_hash_of(row["image"]) for unit in units for row in unit.rows()))
-    if len(set(hashes)) == len(hashes):
+    photos = len(np.unique(np.frombuffer(hashes, dtype=np.uint64)))  # a Python set would take 60 bytes a row
+    if photos == len(hashes):
         return list(units)
     digest = hashlib.sha256("".join(str(unit.path) for unit in units).encode()).hexdigest()[:24]
     path = files.cache_directory() / "merged" / f"{digest}.jsonl.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        summary = UnitSummary(photos=len(set(hashes)))
+        summary = UnitSummary(photos=photos)
         part = Path(folder) / path.name
         with gzip.GzipFile(part, "wb", compresslevel=1, mtime=0) as stream:
             stream.write(files.to_json_line({**vars(summary)}).encode())

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -283,3 +285,18 @@ def test_real_captions(shared: Path, tmp_path: Path) -> None:
                 hit += tag in row["tags"] or any(name.endswith(f" {tag}") for name in row["tags"])
     assert said > 100
     assert hit / said > 0.97
+
+
+def test_parses_that_no_run_has_asked_for_in_a_month_are_forgotten(source: Path, tmp_path: Path, cache: Path) -> None:
+    run(source, tmp_path)
+    (used,) = (cache / "parsed").iterdir()
+    source.write_text(json.dumps({"image": "a.jpg", "caption": CAPTIONS[0]}))
+    run(source, tmp_path, min_count=1)
+    month = 31 * 24 * 3600
+    for home in (cache / "parsed").iterdir():
+        os.utime(home, (time.time() - month, time.time() - month))
+    (other,) = set((cache / "parsed").iterdir()) - {used}
+    os.utime(other)
+    _, triplets = run(source, tmp_path, min_count=1)
+    assert triplets.statistics["units_from_cache"] == 1
+    assert list((cache / "parsed").iterdir()) == [other]
