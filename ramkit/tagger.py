@@ -153,9 +153,8 @@ class Tagger:
         with torch.inference_mode():
             return spatial_features(self.image_encoder, pixels)
 
-    def scores(self, pixels: torch.Tensor, asked: Sequence[Embedded]) -> torch.Tensor:
-        """σ(logit) [B, C] of prepared pixels [B, 3, S, S] for all tags of `asked`, one after another."""
-        features = self.features(pixels)
+    def scores(self, features: torch.Tensor, asked: Sequence[Embedded]) -> torch.Tensor:
+        """σ(logit) [B, C] of features [B, T, V] for all tags of `asked`, one after another."""
         return torch.cat([self.logits(features, part) for part in asked], dim=1).sigmoid()
 
     def logits(self, features: torch.Tensor, asked: Embedded) -> torch.Tensor:

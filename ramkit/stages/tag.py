@@ -66,7 +66,7 @@ def tag(
     done = 0
     found = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
     for positions, pixels, unreadable in track(found, total=-(-len(references) // _BATCH), what="tagging"):
-        rows = iter(questions.scores(pixels)) if pixels is not None else iter(())
+        rows = iter(questions.scores(tagger.features(pixels))) if pixels is not None else iter(())
         for position in range(done, done + len(positions) + len(unreadable)):
             if position in unreadable:
                 yield TaggedPhoto(references[position], error=unreadable[position])
@@ -126,10 +126,10 @@ class _Questions:
         self._new = tagger.describe(new) if new else None
         self._thresholds = [*tagger.thresholds, *[tagger.threshold] * len(new)]
 
-    def scores(self, pixels: torch.Tensor) -> torch.Tensor:
-        """σ(logit) [B, C + typed words] of pixels [B, 3, S, S]."""
+    def scores(self, features: torch.Tensor) -> torch.Tensor:
+        """σ(logit) [B, C + typed words] of features [B, T, V]."""
         asked: list[Embedded] = [self._tagger.vocabulary, *([self._new] if self._new else [])]
-        return self._tagger.scores(pixels, asked)
+        return self._tagger.scores(features, asked)
 
     def told(self, scores: torch.Tensor, limits: _Limits) -> list[TagScore]:
         """What is told of one photo's scores [C + typed words], best first."""
