@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -120,12 +120,16 @@ def spatial_features(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     Class and register tokens are left out; NCHW (convolutional) and NHWC (Swin) maps are flattened row by row.
     """
     pixels = pixels.contiguous(memory_format=torch.channels_last)  # convolutions on a CPU run up to twice as fast
-    features: torch.Tensor = module.forward_features(pixels)  # type: ignore[operator]
+    return cells_of(module, module.forward_features(pixels))[0]  # type: ignore[operator]
+
+
+def cells_of(module: nn.Module, features: torch.Tensor) -> tuple[torch.Tensor, Literal["NLC", "NCHW", "NHWC"]]:
+    """(cells [B, T, V], layout) of what `forward_features` gives."""
     if features.ndim == 3:
-        return features[:, getattr(module, "num_prefix_tokens", 0) :]
+        return features[:, getattr(module, "num_prefix_tokens", 0) :], "NLC"
     if features.shape[-1] == module.num_features and features.shape[1] != module.num_features:
-        return features.flatten(1, 2)
-    return features.flatten(2).transpose(1, 2)
+        return features.flatten(1, 2), "NHWC"
+    return features.flatten(2).transpose(1, 2), "NCHW"
 
 
 def _width_at(name: str, module: nn.Module, size: int) -> int:

@@ -1,0 +1,193 @@
+"""The image side of MP-FGVC: photo → E_V, by an encoder of which a part may be frozen and the last layer prompted."""
+
+from collections.abc import Iterable
+from typing import Literal, Self
+
+import torch
+from torch import nn
+
+from ramkit.errors import InputError
+from ramkit.fgvc.patch_selection import attention_ids, choose, class_row, response_ids, run_watched
+from ramkit.fgvc.towers import take_apart, weights_of
+from ramkit.image_encoder import cells_of
+
+Selection = Literal["attention", "activation", "none"]
+ALL = -1  # train_layers: the whole encoder
+_SHARE = {"attention": 16, "activation": 4}  # of how many patches one is kept: 12 of a ViT's 196, 12 of a map's 49
+
+
+class Vision(nn.Module):
+    """E_V = trained(frozen(pixels)): what `frozen` gives never changes in training and can be kept.
+
+    Args:
+        module: a timm model without classifier, or the image tower of an open_clip model.
+        name: for error messages.
+        size: pixels S of both sides.
+        selection: `attention` is SsVP; `activation` keeps the map's cells that respond most; `none` keeps all.
+        patches: K; 0 keeps every sixteenth of a ViT's patches, every fourth cell of a map.
+        train_layers: how many of the last layers are trained, with all that follows them; ALL, or 0 for none.
+
+    Raises:
+        InputError: a selection or a number of layers that this encoder has no place for.
+    """
+
+    def __init__(
+        self, module: nn.Module, name: str, size: int, *, selection: Selection, patches: int, train_layers: int
+    ) -> None:
+        super().__init__()
+        self.module, self.selection, self.train_layers = module, selection, train_layers
+        tower = take_apart(module, size)
+        self._tower = tower  # a plain object: its modules are those of `module`
+        depth = len(tower.layers)
+        if not ALL <= train_layers <= depth:
+            raise InputError(
+                f"train_layers = {train_layers}: {name} is taken apart into {depth} layers.",
+                cure=f"Give {ALL} for all, or 0 to {depth}.",
+            )
+        if selection == "attention":
+            self._check_attention(name)
+        elif selection == "activation" and tower.class_token:
+            raise InputError(
+                f'{name} has a class token; patch_selection = "activation" is for encoders without.',
+                cure='Set patch_selection = "attention" (SsVP).',
+            )
+        # The layer whose attention selects has to run after what is kept.
+        self._cut = depth - max(train_layers, 2 if selection == "attention" else 0)
+        self.requires_grad_(False)
+        for weight in self.trained_weights():
+            weight.requires_grad_(True)
+        self._measure(name, size, patches)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """E_V [B, V] of pixels [B, 3, S, S]."""
+        return self.trained(self.frozen(pixels))
+
+    def frozen(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What training does not change, of pixels [B, 3, S, S]: the pixels themselves where all layers are trained,
+        E_V [B, V] where none is, else the hidden state before the layers that are."""
+        if self.train_layers == ALL:
+            return pixels
+        with torch.no_grad():
+            hidden = self._start(pixels)
+            return self._finish(hidden)[0] if self.train_layers == 0 else hidden
+
+    def trained(self, hidden: torch.Tensor) -> torch.Tensor:
+        """E_V [B, V] of what `frozen` gave."""
+        if self.train_layers == 0:
+            return hidden
+        return self._finish(self._start(hidden) if self.train_layers == ALL else hidden)[0]
+
+    def of_map(self, cells: torch.Tensor) -> torch.Tensor:
+        """E_V [B, V] of the last feature map's cells [B, N, V], row by row, as another user of the same frozen
+        encoder has computed them; for encoders without class token."""
+        side = int(cells.shape[1] ** 0.5)
+        return self._pooled(cells.transpose(1, 2).unflatten(2, (side, side)))[0]
+
+    def selected(self, pixels: torch.Tensor) -> torch.Tensor | None:
+        """Numbers [B, K] of the patches that count, row by row; None where all do."""
+        with torch.no_grad():
+            return self._finish(self._start(pixels))[1]
+
+    def trained_weights(self) -> Iterable[nn.Parameter]:
+        """Weights of the layers that are trained and of all that follows them."""
+        if self.train_layers == ALL:
+            return list(self.module.parameters())
+        if self.train_layers == 0:
+            return []
+        return weights_of([*self._tower.layers[-self.train_layers :], *self._tower.end])
+
+    def levels(self) -> dict[nn.Parameter, int]:
+        """For each trained weight how many layers lie above its own."""
+        found = self._tower.level()
+        return {weight: len(self._tower.layers) - found[weight] for weight in self.trained_weights()}
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for what is trained alone: statistics and dropout of frozen layers rest."""
+        super().train(mode)
+        if mode and self.train_layers != ALL:
+            self.module.eval()
+            if self.train_layers:
+                for part in (*self._tower.layers[-self.train_layers :], *self._tower.end):
+                    if isinstance(part, nn.Module):
+                        part.train()
+        return self
+
+    def _start(self, pixels: torch.Tensor) -> torch.Tensor:
+        hidden = self._tower.stem(pixels.contiguous(memory_format=torch.channels_last))
+        for layer in self._tower.layers[: self._cut]:
+            hidden = layer(hidden)
+        return hidden
+
+    def _finish(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(E_V [B, V], numbers of the patches selected [B, K] or None)."""
+        layers = self._tower.layers[self._cut :]
+        ids = None
+        if self.selection == "attention":
+            *before, penultimate, last = layers
+            for layer in before:
+                hidden = layer(hidden)
+            hidden, attention = run_watched(penultimate, hidden)
+            ids = attention_ids(attention, self._tower.prefix, self.patches)
+            prefix, patches = hidden[:, : self._tower.prefix], hidden[:, self._tower.prefix :]
+            layers = (last,)
+            hidden = torch.cat([prefix, choose(patches, ids)], dim=1)
+        for layer in layers:
+            hidden = layer(hidden)
+        pooled, cells = self._pooled(self._tower.finish(hidden))
+        return pooled, cells if ids is None else ids
+
+    def _pooled(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(E_V [B, V] of tokens or a map, numbers of the cells that were pooled [B, K] or None for all)."""
+        if self.selection != "activation":
+            return self._tower.pool(features), None
+        cells, layout = cells_of(self._tower.trunk, features)
+        ids = response_ids(cells, self.patches)
+        chosen = choose(cells, ids)
+        if layout == "NCHW":
+            chosen = chosen.transpose(1, 2).unsqueeze(-1)
+        elif layout == "NHWC":
+            chosen = chosen.unsqueeze(2)
+        else:
+            chosen = torch.cat([features[:, : self._tower.prefix], chosen], dim=1)
+        return self._tower.pool(chosen), ids
+
+    def _check_attention(self, name: str) -> None:
+        tower = self._tower
+        if not tower.class_token:
+            raise InputError(
+                f"{name} has no class token whose attention could select patches (SsVP).",
+                cure='Set patch_selection = "activation" or "none".',
+            )
+        if len(tower.layers) < 2:
+            raise InputError(f"{name} has no layer before the last.", cure='Set patch_selection = "none".')
+        class_row(tower.layers[-2], name)
+
+    @torch.no_grad()
+    def _measure(self, name: str, size: int, patches: int) -> None:
+        """Width V, number N of patches or cells, and K, of a black image."""
+        mode = self.training
+        self.eval()
+        weight = next(self.module.parameters())
+        pixels = torch.zeros(1, 3, size, size, device=weight.device)
+        self.cells = self._count_cells(pixels, name)
+        self.patches = patches or max(self.cells // _SHARE.get(self.selection, 1), 1)
+        if self.selection != "none" and self.patches > self.cells:
+            raise InputError(
+                f"patches = {patches}: {name} has {self.cells} at {size} pixels.", cure="Give fewer, or 0."
+            )
+        self.width = self(pixels).shape[1]
+        self.train(mode)
+
+    def _count_cells(self, pixels: torch.Tensor, name: str) -> int:
+        """Patches or cells to select from; 0 where nothing is selected."""
+        if self.selection == "none":
+            return 0
+        hidden = self._start(pixels)
+        if self.selection == "attention":
+            return hidden.shape[1] - self._tower.prefix
+        for layer in self._tower.layers[self._cut :]:
+            hidden = layer(hidden)
+        features = self._tower.finish(hidden)
+        if features.ndim < 3:
+            raise InputError(f"{name} does not tell its feature map.", cure='Set patch_selection = "none".')
+        return cells_of(self._tower.trunk, features)[0].shape[1]
