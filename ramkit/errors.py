@@ -1,4 +1,4 @@
-"""Errors that a user can mend. The library raises them; only `cli.py` prints them and sets the exit code.
+"""Errors that a user can mend. The library raises them; only `ramkit.cli` prints them and sets the exit code.
 
 RamkitError          anything a user can mend: what, where, cure
 ├── InputError       a file, a caption, a photo or an option that cannot be used

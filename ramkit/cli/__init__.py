@@ -1,6 +1,8 @@
 """The command line: signatures, help, printing. `ramkit.stages` does the work, imported inside the commands."""
 
+import errno
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -19,9 +21,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_DISK_CURES = {
+    errno.ENOSPC: "Free some space and run the same command again; what was finished is not lost.",
+    errno.EDQUOT: "Free some space and run the same command again; what was finished is not lost.",
+    errno.EROFS: "Choose a folder that can be written to, such as with --artifacts.",
+    errno.EACCES: "Check who may read and write it, or choose another folder, such as with --artifacts.",
+    errno.EPERM: "Check who may read and write it, or choose another folder, such as with --artifacts.",
+}
+
 
 def main() -> None:
-    """Run the command line; a RamkitError becomes one line on standard error and exit code 1."""
+    """Run the command line; a RamkitError, or a disk that refuses, becomes one line on stderr and exit code 1."""
     try:
         app()
     except RamkitError as error:
@@ -34,6 +44,19 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         raise
+    except Exception as error:
+        number = _error_number(error)
+        if number not in _DISK_CURES:
+            raise
+        where = getattr(error, "filename", None) or "writing"
+        console.print_error(f"{where}: {os.strerror(number)}. {_DISK_CURES[number]}")
+        sys.exit(1)
+
+
+def _error_number(error: Exception) -> int:
+    """The system's number of an error, 0 where it has none; libraries written in Rust tell it in words alone."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return (error.errno if isinstance(error, OSError) else told and int(told[1])) or 0
 
 
 def _reader_has_left(stop: SystemExit) -> bool:

@@ -1,7 +1,9 @@
 """What every command does alike: help, version, errors, interrupts, pipes."""
 
+import errno
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -90,6 +92,34 @@ def test_a_programming_error_keeps_its_traceback(ramkit: Run, add_command: Calla
 
     add_command(fail)
     with pytest.raises(ZeroDivisionError, match="a bug"):
+        ramkit("probe")
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "artifacts/model"), "artifacts/model"),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "writing"),
+    ],
+    ids=["Python's", "Rust's"],
+)
+def test_a_disk_that_refuses_is_one_line(
+    ramkit: Run, add_command: Callable[..., None], error: Exception, where: str
+) -> None:
+    def full() -> None:
+        raise error
+
+    add_command(full)
+    told = f"{where}: No space left on device. Free some space and run the same command again; "
+    assert ramkit("probe") == (1, "", f"error: {told}what was finished is not lost.\n")
+
+
+def test_another_error_of_the_system_keeps_its_traceback(ramkit: Run, add_command: Callable[..., None]) -> None:
+    def fail() -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    add_command(fail)
+    with pytest.raises(OSError, match="Invalid argument"):
         ramkit("probe")
 
 
