@@ -13,10 +13,8 @@ Rows of one photo that follow one another are merged. A row that cannot be used 
 """
 
 import csv
-import io
 import json
 import sys
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +22,9 @@ from typing import Any
 
 from ramkit.errors import InputError, MissingError
 from ramkit.files import cache_directory, sha256_of, write_whole
+from ramkit.photo_shards import PhotoShards
 
 STDIN = "-"
-_MEMBER = "::"  # as in ramkit.photos, which is too heavy to import for a list of texts
 _JSON_LINES = frozenset({".jsonl", ".ndjson", ".json"})
 _TABLES = {".csv": ",", ".tsv": "\t"}
 _KNOWN = "Known: .tar, .jsonl, .csv, .tsv, .parquet, `-` for JSON Lines on standard input, or a hub dataset id."
@@ -300,50 +298,9 @@ def _hub_rows(name: str, columns: Columns) -> Iterator[CaptionRow | BadRow]:
     if isinstance((dataset.features or {}).get(columns.image), datasets.Image):
         dataset = dataset.cast_column(columns.image, datasets.Image(decode=False))
     folder = cache_directory() / "photos" / name.replace("/", "--") / columns.split
-    with _PhotoShards(folder) as shards:
+    with PhotoShards(folder) as shards:
         for number, row in enumerate(dataset, start=1):
             image, where = row.get(columns.image), f"{name}, row {number}"
             if isinstance(image, dict):
                 image = shards.add(image["bytes"], image.get("path")) if image.get("bytes") else image.get("path")
             yield checked(image, row.get(columns.caption), where=where, folder=Path.cwd(), columns=columns)
-
-
-class _PhotoShards:
-    """Photos that came inside a dataset, kept as tar shards in the cache, so that later stages can read them."""
-
-    SIZE = 1000  # photos a shard
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._count = 0
-        self._part: tarfile.TarFile | None = None
-
-    def __enter__(self) -> "_PhotoShards":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def add(self, content: bytes, path: str | None) -> str:
-        """Keep a photo; gives the reference under which it can be read once the shard is whole."""
-        if self._part is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._part = tarfile.open(self._shard().with_suffix(".part"), "w")  # noqa: SIM115 - closed by _close
-        member = tarfile.TarInfo(f"{self._count:09}{Path(path or '').suffix.lower() or '.jpg'}")
-        member.size = len(content)
-        self._part.addfile(member, io.BytesIO(content))
-        reference = f"{self._shard()}{_MEMBER}{member.name}"
-        self._count += 1
-        if self._count % self.SIZE == 0:
-            self._close()
-        return reference
-
-    def _shard(self) -> Path:
-        return self._folder / f"{self._count // self.SIZE:05}.tar"
-
-    def _close(self) -> None:
-        if self._part is not None:
-            self._part.close()
-            part = Path(str(self._part.name))
-            part.replace(part.with_suffix(".tar"))
-            self._part = None

@@ -149,7 +149,14 @@ class EvaluateConfig:
 
     labels_field: str = "labels"  # key of the list of names that are true of a photo
     image_field: str = "image"
-    least_positives: int = 1  # photos a name must be true of to count
+    split: str = ""  # part of a set that has several; empty: test or, where there is none, validation
+    images: tuple[str, ...] = ()  # folders and shards with the photos; empty: beside the labels
+    names: str = ""  # file with the names to ask for, one a line; empty: those that the labels tell
+    benchmark: str = ""  # one of the paper's, in its published files
+    annotations: str = ""  # the benchmark's annotation file, or the folder it is in
+    tag_list: str = ""  # the benchmark's tag list; empty: beside the annotations
+    descriptions: str = ""  # file of descriptions for names that are no tags, in the published format
+    least_positives: int = 0  # photos a name must be true of to count
 
 
 Stage = TypeVar("Stage")

@@ -4,7 +4,7 @@ scores.safetensors   logits [N, C] float32; labels [N, C] bool
 photos.jsonl         one row a photo that could be read, in the order of N: image, labels (all of them, also those
                      that are no column)
 names.jsonl          one row a name, in the order of C: name, in_vocabulary, threshold, tag (its number in the model's
-                     vocabulary, or null)
+                     vocabulary, or null), text (how it was asked), by_alias (the vocabulary has it under another name)
 unreadable.jsonl     one row a photo that could not be read: image, error
 """
 
@@ -30,6 +30,12 @@ class Name:
     name: str
     tag: int | None  # its number in the model's vocabulary; None: asked as an open-set word
     threshold: float  # least score σ(logit) at which it counts as found
+    text: str = ""  # how it was asked, where not by its name
+    by_alias: bool = False  # the vocabulary has it under another name
+
+    @property
+    def asked(self) -> str:
+        return self.text or self.name
 
     @property
     def known(self) -> bool:
@@ -90,7 +96,7 @@ def read_measured(report: Artifact) -> Measured:
     return Measured(
         [row["image"] for row in photos],
         [row["labels"] for row in photos],
-        [Name(row["name"], row["tag"], row["threshold"]) for row in read_rows(report.file(NAMES))],
+        [_name(row) for row in read_rows(report.file(NAMES))],
         tensors["logits"].numpy(),
         tensors["labels"].numpy(),
         {row["image"]: row["error"] for row in read_rows(report.file(UNREADABLE))},
@@ -103,4 +109,11 @@ def _row(column: Name) -> dict[str, Any]:
         "in_vocabulary": column.known,
         "threshold": column.threshold,
         "tag": column.tag,
+        "text": column.asked,
+        "by_alias": column.by_alias,
     }
+
+
+def _name(row: dict[str, Any]) -> Name:
+    text = row["text"] if row["text"] != row["name"] else ""
+    return Name(row["name"], row["tag"], row["threshold"], text, row["by_alias"])

@@ -9,7 +9,8 @@ neither as tags nor as aliases are asked as open-set words and reported on their
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,16 @@ from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.features import read_batches
 from ramkit.files import read_rows, write_whole
-from ramkit.labels import LabelledPhoto, read_labels
+from ramkit.labels import LabelColumns, LabelledPhoto, LabelledSet, read_labels
+from ramkit.labels.images import missing_of
+from ramkit.labels.labelled import of_photos, with_names
+from ramkit.labels.published import read_benchmark
+from ramkit.labels.sources import read_names
 from ramkit.measured import Measured, Name, save_measured
 from ramkit.metrics import average_precisions, best_threshold, precision_recall_f1
 from ramkit.progress import Track, silent
 from ramkit.tagger import Tagger, find_model
+from ramkit.text.published_descriptions import read_published_descriptions
 from ramkit.triplets import read_triplets, split
 
 METRICS, PER_TAG = "metrics.json", "per_tag.csv"
@@ -39,7 +45,7 @@ def evaluate(
     *,
     artifacts: Path,
     config: EvaluateConfig,
-    sources: Sequence[str] = (),
+    labelled: LabelledSet | None = None,
     model: str | None = None,
     triplets: str | None = None,
     track: Track = silent,
@@ -47,34 +53,52 @@ def evaluate(
     """Score photos whose labels are known and publish a report.
 
     Args:
-        sources: `.tar` shards or `.jsonl` files with labels.
-        triplets: a triplets artefact whose tags are the labels, instead of sources.
+        labelled: the photos, as `read_set` gives them; None takes their labels from captions.
+        triplets: a triplets artefact whose tags are the labels, instead.
 
     Raises:
         InputError: no photo can be read, or no label is true of any.
     """
     tagger = Tagger(find_model(artifacts, model))
     inputs = [tagger.source]
-    if sources:
-        photos, labels_from = (
-            read_labels(sources, image_field=config.image_field, labels_field=config.labels_field),
-            "people",
-        )
-    else:
+    labels_from = "people"
+    if labelled is None:
         origin = artifact.find(artifacts, "triplets", triplets) if triplets else _own_triplets(artifacts, tagger)
-        photos = _from_triplets(origin, tagger, everything=triplets is not None)
+        labelled = _from_triplets(origin, tagger, everything=triplets is not None)
         inputs.append(origin)
         labels_from = "captions" if triplets else "captions of photos kept aside"
-    measured = _measure(tagger, photos, config, track)
+    measured = _measure(tagger, labelled, config, track)
     found = average_precisions(measured.scores, measured.labels)
-    metrics = {"labels_from": labels_from, **_metrics(measured, found, tagger.threshold)}
-    settings = {**as_dict(config), "sources": [Path(source).name for source in sources]}
-    with artifact.draft(artifacts, "report", inputs=inputs, config=settings) as work:
+    metrics = {"labels_from": labels_from, "remark": labelled.remark, **_metrics(measured, found, tagger.threshold)}
+    with artifact.draft(artifacts, "report", inputs=inputs, config=as_dict(config)) as work:
         save_measured(work.path, measured)
         write_whole(work.path / METRICS, json.dumps(metrics, indent=2) + "\n")
         write_whole(work.path / PER_TAG, _per_tag_csv(measured, found))
         work.statistics = {key: value for key, value in metrics.items() if isinstance(value, int | float | str)}
         return work.publish()
+
+
+def read_set(config: EvaluateConfig, sources: Sequence[str] = ()) -> LabelledSet | None:
+    """The photos and labels that sources or the configuration name; None where neither does.
+
+    Raises:
+        InputError: sources and a benchmark at once, or what cannot be read.
+    """
+    if config.benchmark:
+        if sources:
+            raise InputError(f"{sources[0]}: beside --benchmark.", cure="Name labels or a benchmark, not both.")
+        found = read_benchmark(
+            config.benchmark,
+            annotations=Path(config.annotations) if config.annotations else None,
+            tag_list=Path(config.tag_list) if config.tag_list else None,
+            images=config.images,
+        )
+    elif sources:
+        columns = LabelColumns(config.image_field, config.labels_field, config.split)
+        found = read_labels(sources, columns, images=config.images)
+    else:
+        return None
+    return with_names(found, read_names(Path(config.names))) if config.names else found
 
 
 def read_metrics(report: Artifact) -> dict[str, Any]:
@@ -95,19 +119,21 @@ def _own_triplets(artifacts: Path, tagger: Tagger) -> Artifact:
     )
 
 
-def _from_triplets(origin: Artifact, tagger: Tagger, *, everything: bool) -> list[LabelledPhoto]:
+def _from_triplets(origin: Artifact, tagger: Tagger, *, everything: bool) -> LabelledSet:
     names = sorted({tag for row in read_rows(origin.file("triplets.jsonl")) for tag in row["tags"]})
     photos = read_triplets(origin, names)
     if not everything:
         _, photos = split(photos, tagger.source.config.get("validation", 0.0))
     if not photos:
         raise InputError(f"{origin.name}: no photo to evaluate on.", cure="Train with validation above 0.")
-    return [LabelledPhoto(photo.image, [names[tag] for tag in photo.tags]) for photo in photos]
+    return of_photos(LabelledPhoto(photo.image, [names[tag] for tag in photo.tags]) for photo in photos)
 
 
-def _measure(tagger: Tagger, photos: Sequence[LabelledPhoto], config: EvaluateConfig, track: Track) -> Measured:
-    columns = [_column(tagger, name) for name in _names(photos, config.least_positives)]
-    asked, order = _questions(tagger, columns)
+def _measure(tagger: Tagger, labelled: LabelledSet, config: EvaluateConfig, track: Track) -> Measured:
+    columns = [_column(tagger, labelled, name) for name in _names(labelled, config.least_positives)]
+    texts = read_published_descriptions(Path(config.descriptions)) if config.descriptions else {}
+    asked, order = _questions(tagger, columns, texts)
+    photos = labelled.photos
     references = [photo.image for photo in photos]
     batches = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
     rows: list[torch.Tensor] = []
@@ -120,7 +146,10 @@ def _measure(tagger: Tagger, photos: Sequence[LabelledPhoto], config: EvaluateCo
             rows.append(torch.cat([tagger.logits(features, part) for part in asked], dim=1))
             read.extend(positions)
     if not rows:
-        raise InputError("None of the photos can be read.", cure="Check that they are where the source says.")
+        raise InputError(
+            f"None of {len(references)} photos can be read; the first: {next(iter(unreadable.values()))}",
+            cure="Name the folder with the photos: --images DIR",
+        )
     true = [photos[position].labels for position in read]
     labels = np.array([[column.name in own for column in columns] for own in map(set, true)])
     if not labels.any():
@@ -131,43 +160,50 @@ def _measure(tagger: Tagger, photos: Sequence[LabelledPhoto], config: EvaluateCo
     return Measured([references[position] for position in read], true, columns, logits, labels, unreadable)
 
 
-def _column(tagger: Tagger, name: str) -> Name:
-    number = tagger.numbers.get(name.lower())
-    return Name(name, number, tagger.threshold if number is None else tagger.thresholds[number])
+def _column(tagger: Tagger, labelled: LabelledSet, name: str) -> Name:
+    text = labelled.texts.get(name, name)
+    number = tagger.numbers.get(text.lower())
+    if number is None:
+        return Name(name, None, tagger.threshold, labelled.texts.get(name, ""))
+    by_alias = tagger.tags[number].lower() != text.lower()
+    return Name(name, number, tagger.thresholds[number], labelled.texts.get(name, ""), by_alias)
 
 
-def _questions(tagger: Tagger, columns: Sequence[Name]) -> tuple[list[Embedded], np.ndarray]:
+def _questions(
+    tagger: Tagger, columns: Sequence[Name], texts: Mapping[str, Sequence[str]]
+) -> tuple[list[Embedded], np.ndarray]:
     """The columns' descriptions, tags before open-set words, and the order [C] that brings answers to columns."""
     own = tagger.vocabulary.choose([column.tag for column in columns if column.tag is not None])
-    typed = [column.name for column in columns if not column.known]
+    typed = [column.asked for column in columns if not column.known]
     order = np.argsort(np.argsort([not column.known for column in columns], kind="stable"), kind="stable")
-    return [own, *([tagger.describe(typed)] if typed else [])], order
+    return [own, *([tagger.describe(typed, texts)] if typed else [])], order
 
 
-def _names(photos: Sequence[LabelledPhoto], least: int) -> list[str]:
-    counts: dict[str, int] = {}
-    for photo in photos:
-        for name in set(photo.labels):
-            counts[name] = counts.get(name, 0) + 1
-    names = sorted(name for name, count in counts.items() if count >= least)
+def _names(labelled: LabelledSet, least: int) -> list[str]:
+    counts = Counter(name for photo in labelled.photos for name in set(photo.labels))
+    names = [name for name in labelled.names if counts[name] >= least]
     if not names:
-        raise InputError(f"No name is true of {least} of {len(photos)} photos.", cure="Check the labels.")
+        raise InputError(f"No name is true of {least} of {len(labelled.photos)} photos.", cure="Check the labels.")
     return names
 
 
 def _metrics(measured: Measured, found: np.ndarray, threshold: float) -> dict[str, Any]:
     """All figures; `found` is the AP of each name [C], NaN where it has no positives."""
     known, scores = measured.known, measured.scores
+    missing = dict.fromkeys(missing_of(measured.unreadable))
     at_own = precision_recall_f1(scores, measured.labels, threshold)
     best, best_f1 = best_threshold(scores, measured.labels)
     return {
         "photos": len(measured.labels),
-        "unreadable_photos": len(measured.unreadable),
-        "unreadable": list(measured.unreadable.values())[:_LISTED],
+        "missing_photos": len(missing),
+        "missing": list(missing)[:_LISTED],
+        "unreadable_photos": len(measured.unreadable) - len(missing),
+        "unreadable": [why for photo, why in measured.unreadable.items() if photo not in missing][:_LISTED],
         "names": len(measured.names),
         "mAP": _mean(found),
         "names_in_vocabulary": int(known.sum()),
         "mAP_in_vocabulary": _mean(found[known]),
+        "names_in_vocabulary_by_alias": sum(column.by_alias for column in measured.columns),
         "names_open_set": int((~known).sum()),
         "mAP_open_set": _mean(found[~known]),
         "threshold": threshold,

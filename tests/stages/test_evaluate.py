@@ -16,10 +16,11 @@ from ramkit import artifact
 from ramkit.config import EvaluateConfig
 from ramkit.embeddings import Embedded
 from ramkit.errors import ArtifactError, InputError
+from ramkit.labels.published import BENCHMARKS, Benchmark
 from ramkit.measured import read_measured
 from ramkit.metrics import average_precisions, best_threshold, precision_recall_f1
 from ramkit.photos import read_photo
-from ramkit.stages.evaluate import evaluate, read_metrics
+from ramkit.stages.evaluate import evaluate, read_metrics, read_set
 from ramkit.tagger import Tagger
 
 ASIDE = {"astronaut-0", "astronaut-3", "coffee-1", "rocket-0", "rocket-1"}  # validation = 0.3
@@ -35,10 +36,9 @@ def home(trained: Home, tmp_path: Path) -> Home:
 def run(
     home: Home, *sources: Path | str, model: str | None = None, triplets: str | None = None, **settings: Any
 ) -> Any:
-    made = evaluate(
-        artifacts=home.root, config=EvaluateConfig(**settings), sources=list(map(str, sources)), model=model,
-        triplets=triplets,
-    )  # fmt: skip
+    config = EvaluateConfig(**settings)
+    labelled = read_set(config, list(map(str, sources)))
+    made = evaluate(artifacts=home.root, config=config, labelled=labelled, model=model, triplets=triplets)
     return made, read_metrics(made)
 
 
@@ -106,9 +106,12 @@ def test_the_figures_are_those_of_a_direct_computation(home: Home, photos: list[
         "best_f1": best_f1,
     }.items():
         assert found[name] == pytest.approx(float(wanted), abs=1e-5), name
-    assert (found["photos"], found["unreadable_photos"], found["unreadable"]) == (
-        16, 1, [f"{gone}: no such file. Check the path."]
-    )  # fmt: skip
+    assert (found["photos"], found["missing_photos"], found["missing"], found["unreadable_photos"]) == (
+        16,
+        1,
+        [gone],
+        0,
+    )
     assert (found["names"], found["names_in_vocabulary"], found["names_open_set"]) == (7, 5, 2)
     assert found["labels_from"] == "people"
     assert found["mAP_in_vocabulary"] > 0.8, "the model knows its tags"
@@ -191,7 +194,9 @@ def test_a_model_that_kept_nothing_aside_needs_labels(ready: Home) -> None:
 
 def test_what_cannot_be_measured_is_told(home: Home, photos: list[str], tmp_path: Path) -> None:
     gone = [str(tmp_path / f"{number}.jpg") for number in range(3)]
-    with pytest.raises(InputError, match=r"None of the photos can be read\. Check that they are where"):
+    with pytest.raises(
+        InputError, match=r"None of 3 photos can be read; the first: .*/0\.jpg: no such file\. .*--images"
+    ):
         run(home, write_labels(tmp_path / "gone.jsonl", gone, lambda _: ["cat"]))
     with pytest.raises(InputError, match=r"No name is true of a photo that can be read\. .*0\.jpg: no such file"):
         run(home, write_labels(tmp_path / "l.jsonl", [*gone, photos[0]], lambda p: ["cat"] if p in gone else []))
@@ -201,12 +206,15 @@ def test_what_cannot_be_measured_is_told(home: Home, photos: list[str], tmp_path
 
 
 def test_the_command_line(ramkit: Callable[..., Any], home: Home, photos: list[str], tmp_path: Path) -> None:
-    source = write_labels(tmp_path / "labels.jsonl", [*photos, str(tmp_path / "gone.jpg")], with_dog_or_cat)
+    (tmp_path / "bad.jpg").write_text("no photo")
+    spoilt = [str(tmp_path / name) for name in ("gone.jpg", "bad.jpg")]
+    source = write_labels(tmp_path / "labels.jsonl", [*photos, *spoilt], with_dog_or_cat)
     table = ramkit("evaluate", source, "--artifacts", home.root)
     assert table.code == 0
     for text in ("Average precision", "open-set", "mAP in vocabulary", "best f1"):
         assert text in table.out
-    assert f"error: {tmp_path}/gone.jpg: no such file. Check the path." in table.err
+    assert f"1 of 18 photos are missing; the report lists all of them:\n  {tmp_path}/gone.jpg\n" in table.err
+    assert f"error: {tmp_path}/bad.jpg: not an image" in table.err
     assert f"report:v1 in {home.root}/report/v1" in table.err
     document = json.loads(ramkit("evaluate", source, "--json", "--artifacts", home.root).out)
     assert document["photos"] == 16
@@ -220,4 +228,81 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, photos: list[s
 
 
 def with_dog_or_cat(photo: str) -> list[str]:
-    return ["cat"] if "gone" in photo else with_dog(photo)
+    return ["cat"] if Path(photo).stem in ("gone", "bad") else with_dog(photo)
+
+
+# ---- benchmarks
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path, photos: list[str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a benchmark of five tags, in which two photos of eighteen are missing."""
+    monkeypatch.setitem(BENCHMARKS, "small", Benchmark("small", "small_5", 5, 18, remark="Made up."))
+    (tmp_path / "small_5_taglist.txt").write_text("Cat\nlady\nsled\nzebra crossing\nrocket\n")
+    rows = []
+    for photo in [*photos, "gone-1.jpg", "gone-2.jpg"]:
+        stem = Path(photo).stem
+        own = {"cat": ",Cat,sled", "astronaut": ",lady", "rocket": ",rocket"}.get(stem.partition("-")[0], "")
+        rows.append(f"test/{stem}{own}\n")
+    (tmp_path / "small_5_annots.txt").write_text("".join(rows))
+    return tmp_path
+
+
+def test_a_benchmark_from_its_published_files(
+    ramkit: Callable[..., Any], home: Home, photos: list[str], benchmark: Path
+) -> None:
+    images = str(Path(photos[0]).parent)
+    given = ("--benchmark", "small", "--annotations", benchmark, "--images", images, "--artifacts", home.root)
+    done = ramkit("evaluate", *given, "--json")
+    assert done.code == 0
+    assert "2 of 18 photos are missing; the report lists all of them:" in done.err
+    assert f"  {images}/test/gone-1\n" in done.err
+    found = json.loads(done.out)
+    assert (found["photos"], found["missing_photos"], found["unreadable_photos"]) == (16, 2, 0)
+    assert (found["names"], found["names_in_vocabulary"], found["names_in_vocabulary_by_alias"]) == (5, 3, 1)
+    assert [row["tag"] for row in found["per_tag"]] == ["Cat", "lady", "sled", "zebra crossing", "rocket"]
+    assert [row["positives"] for row in found["per_tag"]] == [4, 4, 4, 0, 4]
+    assert found["per_tag"][3]["ap"] is None
+    assert found["remark"] == "Made up."
+    kept = read_measured(artifact.find(home.root, "report"))
+    assert sorted(kept.unreadable) == [f"{images}/test/gone-1", f"{images}/test/gone-2"]
+    np.testing.assert_allclose(kept.scores[:, 0], scores_of(home, kept.photos, ["cat"])[:, 0], atol=1e-5)
+
+
+def test_names_that_are_no_tags_are_asked_by_their_descriptions(home: Home, photos: list[str], benchmark: Path) -> None:
+    texts = ["a red cat.", "the dog on the photo"]
+    (benchmark / "texts.json").write_text(json.dumps([{"Sled": texts}, {"Cat": ["never asked: a tag has its own"]}]))
+    settings = {"benchmark": "small", "annotations": str(benchmark), "images": (str(Path(photos[0]).parent),)}
+    plain, told = (
+        read_measured(run(home, **settings, **more)[0]).scores
+        for more in ({}, {"descriptions": str(benchmark / "texts.json")})
+    )
+    assert not np.allclose(plain[:, 2], told[:, 2], atol=1e-3)
+    np.testing.assert_allclose(np.delete(plain, 2, axis=1), np.delete(told, 2, axis=1), atol=1e-5)
+    tagger = Tagger(artifact.find(home.root, "model"))
+    asked = Embedded(tagger.text_encoder.encode(texts)[None], torch.tensor([2]))
+    features = tagger.features(torch.stack([tagger.preprocess(read_photo(photo)) for photo in photos]))
+    np.testing.assert_allclose(told[:, 2], tagger.scores(features, [asked])[:, 0], atol=1e-5)
+
+
+def test_names_may_be_given(home: Home, photos: list[str], tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("rocket\nzebra\ncat\n")
+    found = run(home, write_labels(tmp_path / "l.jsonl", photos), names=str(tmp_path / "names.txt"))[1]
+    assert [(row["tag"], row["positives"]) for row in found["per_tag"]] == [("rocket", 4), ("zebra", 0), ("cat", 4)]
+    assert found["remark"] == "3 names among the labels are not asked: coffee, cup, woman."
+
+
+def test_benchmarks_that_cannot_be_read_are_told(ramkit: Callable[..., Any], home: Home, benchmark: Path) -> None:
+    for arguments, message in (
+        (["--benchmark", "voc"], "No benchmark is called 'voc'. Known: openimages-common, openimages-uncommon,"),
+        (["--benchmark", "hico"], "hico needs its annotations. Name hico_600_annots.txt, or its folder: --annotations"),
+        (["x.tar", "--benchmark", "hico"], "x.tar: beside --benchmark. Name labels or a benchmark, not both."),
+        (
+            ["--benchmark", "small", "--annotations", benchmark],
+            "None of 18 photos can be read; the first: " f"{benchmark}/test/astronaut-0: no such file.",
+        ),
+    ):  # fmt: skip
+        done = ramkit("evaluate", *arguments, "--artifacts", home.root)
+        assert done.code == 1
+        assert done.err.startswith(f"error: {message}")
+        assert done.err.count("\n") == 1

@@ -160,7 +160,7 @@ def test_photos_inside_a_hub_dataset_are_kept_for_later_stages(monkeypatch: pyte
     from ramkit import photos
 
     monkeypatch.setenv("RAMKIT_CACHE", str(tmp_path))
-    monkeypatch.setattr("ramkit.captions._PhotoShards.SIZE", 2)
+    monkeypatch.setattr("ramkit.photo_shards.PhotoShards.SIZE", 2)
     pixels = []
     for colour in ("red", "green", "blue"):
         stream = io.BytesIO()

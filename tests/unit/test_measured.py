@@ -12,13 +12,13 @@ from ramkit.errors import ArtifactError
 from ramkit.files import read_rows
 from ramkit.measured import Measured, Name, read_measured, save_measured
 
-COLUMNS = [Name("cat", 4, 0.7), Name("sled, red", None, 0.5)]
+COLUMNS = [Name("cat [1]", 4, 0.7, "cat", by_alias=True), Name("sled, red", None, 0.5)]
 
 
 def drawn() -> Measured:
     logits = np.random.default_rng(0).normal(0, 20, (3, 2)).astype(np.float32)
     labels = np.array([[True, False], [False, False], [True, True]])
-    true = [["cat", "rare"], [], ["cat", "sled, red"]]
+    true = [["cat [1]", "rare"], [], ["cat [1]", "sled, red"]]
     return Measured(["a.jpg", "s.tar::b.jpg", "ö\n.png"], true, COLUMNS, logits, labels, {"gone.jpg": "no such file."})
 
 
@@ -35,14 +35,21 @@ def test_a_measurement_is_read_as_it_was_saved(tmp_path: Path) -> None:
     assert (found.photos, found.true, found.columns) == (saved.photos, saved.true, saved.columns)
     assert found.unreadable == {"gone.jpg": "no such file."}
     assert list(read_rows(made.file("names.jsonl"))) == [
-        {"name": "cat", "in_vocabulary": True, "threshold": 0.7, "tag": 4},
-        {"name": "sled, red", "in_vocabulary": False, "threshold": 0.5, "tag": None},
+        {"name": "cat [1]", "in_vocabulary": True, "threshold": 0.7, "tag": 4, "text": "cat", "by_alias": True},
+        {
+            "name": "sled, red",
+            "in_vocabulary": False,
+            "threshold": 0.5,
+            "tag": None,
+            "text": "sled, red",
+            "by_alias": False,
+        },
     ]
 
 
 def test_columns_tell_names_thresholds_and_what_is_known() -> None:
     found = drawn()
-    assert found.names == ["cat", "sled, red"]
+    assert found.names == ["cat [1]", "sled, red"]
     assert found.known.tolist() == [True, False]
     assert found.thresholds.tolist() == pytest.approx([0.7, 0.5])
     np.testing.assert_allclose(found.scores, torch.from_numpy(found.logits).double().sigmoid(), atol=1e-6)
