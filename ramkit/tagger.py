@@ -5,11 +5,12 @@ head.safetensors           projection, re-weighting temperature, alignment decod
 image_encoder.safetensors  the timm model
 embeddings.safetensors     descriptions' vectors [C, D, E] and their counts [C]
 vocabulary.jsonl           the tags, in the order of the vectors; a row may carry a `threshold` of its own
+descriptions.jsonl         the texts behind the vectors, {tag, index, text} a row; older models lack it
 sentence_encoder.*, tokenizer.json   where the text encoder travels with the model
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -36,12 +37,14 @@ from ramkit.text.encoders import (
     read_saved_sentence_encoder,
 )
 from ramkit.text.prompts import TEMPLATE
+from ramkit.token_places import token_places
 
-_CONFIG, _HEAD, _IMAGE_ENCODER, _VOCABULARY = (
+_CONFIG, _HEAD, _IMAGE_ENCODER, _VOCABULARY, _DESCRIPTIONS = (
     "model.json",
     "head.safetensors",
     "image_encoder.safetensors",
     "vocabulary.jsonl",
+    "descriptions.jsonl",
 )
 _CHUNK = 1024  # queries decoded at once; tags do not see one another, so chunks change nothing but memory
 BUNDLED = Path(__file__).parent / "bundled"
@@ -104,6 +107,29 @@ class Tagger:
         return embedded
 
     @cached_property
+    def texts(self) -> list[list[str]] | None:
+        """The descriptions of each of C tags, in the order of their vectors; None where the model holds vectors alone.
+
+        Raises:
+            ArtifactError: not as many as there are vectors.
+        """
+        if _DESCRIPTIONS not in self.source.manifest["files"]:
+            return None
+        found: dict[str, list[str]] = {tag: [] for tag in self.tags}
+        for row in read_rows(self.source.file(_DESCRIPTIONS)):
+            found.setdefault(row["tag"], []).append(row["text"])
+        if [len(found[tag]) for tag in self.tags] != self.vocabulary.counts.tolist():
+            raise ArtifactError(
+                f"{self.source.path}: {_DESCRIPTIONS} does not fit the vectors.", cure="Train the model anew."
+            )
+        return [found[tag] for tag in self.tags]
+
+    @cached_property
+    def token_places(self) -> list[float]:
+        """Middles of the n columns, and rows, of the n² image tokens, in shares of the photo's side."""
+        return token_places(self.image_encoder, self.config.image_size)
+
+    @cached_property
     def thresholds(self) -> list[float]:
         """Least score at which each of C tags counts as found: its row's own `threshold`, or the model's.
 
@@ -143,10 +169,15 @@ class Tagger:
             texts: descriptions by word, in lower case, as `read_published_descriptions` gives them.
         """
         given = texts or {}
-        chosen = [given.get(word.lower()) or [TEMPLATE.format(word)] for word in words]
+        chosen = [given.get(word.lower()) or [self.text_of(word)] for word in words]
         vectors = self.text_encoder.encode([text for own in chosen for text in own])
         counts = [len(own) for own in chosen]
         return Embedded(pad_sequence(vectors.split(counts), batch_first=True), torch.tensor(counts))
+
+    @staticmethod
+    def text_of(word: str) -> str:
+        """The one description of a typed word."""
+        return TEMPLATE.format(word)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Spatial features [B, T, V] of prepared pixels [B, 3, S, S]."""
@@ -185,18 +216,32 @@ def save_model(
     rows: Sequence[dict[str, Any]],
     text_encoder: TextEncoder,
     threshold: float,
+    texts: Sequence[Sequence[str]] = (),
     weights: Precision = "float16",
     vectors: Precision = "int8",
 ) -> None:
-    """Write all files of a model artefact; a sentence encoder travels with it, an open_clip one is named."""
+    """Write all files of a model artefact; a sentence encoder travels with it, an open_clip one is named.
+
+    Args:
+        rows: of the vocabulary, a tag each.
+        texts: the descriptions of each tag, as many as it has vectors; empty where they are not known.
+    """
     save_tensors(folder / _HEAD, head.state_dict(), weights)
     save_tensors(folder / _IMAGE_ENCODER, image_encoder.state_dict(), weights)
     save_embeddings(folder / TENSORS, embedded, vectors)
     write_rows(folder / _VOCABULARY, rows)
+    if texts:
+        write_rows(folder / _DESCRIPTIONS, description_rows([row["tag"] for row in rows], texts))
     if isinstance(text_encoder, SentenceEncoder):
         text_encoder.save(folder)
     settings = {"model": asdict(config), "threshold": threshold, "text_encoder": text_encoder.identity()}
     (folder / _CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def description_rows(tags: Sequence[str], texts: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """Rows of descriptions.jsonl."""
+    for tag, own in zip(tags, texts, strict=True):
+        yield from ({"tag": tag, "index": index, "text": text} for index, text in enumerate(own))
 
 
 def preprocess_of(config: ModelConfig) -> Preprocess:
