@@ -214,8 +214,7 @@ def export(source: Artifact, target: Path, notes: dict[str, Any]) -> Artifact:
     Raises:
         ArtifactError: the folder exists already.
     """
-    if target.exists():
-        raise ArtifactError(f"{target}: exists already.", cure="Name a new folder.")
+    refuse_existing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -226,6 +225,12 @@ def export(source: Artifact, target: Path, notes: dict[str, Any]) -> Artifact:
     os.rename(unfinished, target)
     sync_directory(target.parent)
     return load(target)
+
+
+def refuse_existing(target: Path) -> None:
+    """ArtifactError where a folder that is to be made is there already."""
+    if target.exists():
+        raise ArtifactError(f"{target}: exists already.", cure="Name a new folder.")
 
 
 def lineage_of(artifact: Artifact) -> list[dict[str, Any]]:

@@ -30,7 +30,11 @@ def load_clip(source: str, *, image_size: int = 0) -> tuple[Any, str]:
     logging.disable(logging.CRITICAL)  # open_clip logs each error that it raises, too
     try:
         model = open_clip.create_model(
-            name, pretrained=weights, require_pretrained=True, force_image_size=image_size or None
+            name,
+            pretrained=weights,
+            require_pretrained=True,
+            force_quick_gelu=_wants_quick_gelu(name, weights),
+            force_image_size=image_size or None,
         )
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -41,3 +45,13 @@ def load_clip(source: str, *, image_size: int = 0) -> tuple[Any, str]:
     finally:
         logging.disable(before)
     return model.eval().requires_grad_(False), name
+
+
+def _wants_quick_gelu(name: str, weights: str | None) -> bool:
+    """Whether weights that open_clip knows by name were trained with x·σ(1.702 x) for GELU, as OpenAI's were.
+
+    Where the model named has another, open_clip warns and computes other vectors.
+    """
+    import open_clip
+
+    return bool(open_clip.get_pretrained_cfg(name, weights or "").get("quick_gelu"))

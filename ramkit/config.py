@@ -54,6 +54,14 @@ class EmbedConfig:
 
 
 @dataclass(frozen=True)
+class ImportConfig:
+    """a published checkpoint → model."""
+
+    text_encoder: str = "open_clip:ViT-B-16/openai"  # the one it was trained with: for words that are no tags
+    precision: Literal["float32", "float16"] = "float32"  # of weights and vectors on disk
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """triplets and embeddings → model. The losses' settings are the published ones."""
 

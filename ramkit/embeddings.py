@@ -8,7 +8,7 @@ import torch
 
 from ramkit.tensors import Precision, load_tensors, save_tensors
 
-TENSORS, TEXTS = "embeddings.safetensors", "texts.jsonl"
+TENSORS = "embeddings.safetensors"
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ head.safetensors           projection, re-weighting temperature, alignment decod
 image_encoder.safetensors  the timm model
 embeddings.safetensors     descriptions' vectors [C, D, E] and their counts [C]
 vocabulary.jsonl           the tags, in the order of the vectors; a row may carry a `threshold` of its own
-descriptions.jsonl         the texts behind the vectors, {tag, index, text} a row; older models lack it
+descriptions.jsonl         {"tag", "index", "text"}, the texts behind the vectors, where they are known
 sentence_encoder.*, tokenizer.json   where the text encoder travels with the model
 """
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -37,16 +38,16 @@ from ramkit.text.encoders import (
     read_saved_sentence_encoder,
 )
 from ramkit.text.prompts import TEMPLATE
-from ramkit.token_places import token_places
 
-_CONFIG, _HEAD, _IMAGE_ENCODER, _VOCABULARY, _DESCRIPTIONS = (
+_CONFIG, _HEAD, _IMAGE_ENCODER, _VOCABULARY = (
     "model.json",
     "head.safetensors",
     "image_encoder.safetensors",
     "vocabulary.jsonl",
-    "descriptions.jsonl",
 )
 _CHUNK = 1024  # queries decoded at once; tags do not see one another, so chunks change nothing but memory
+_COMPARED = 8  # texts
+DESCRIPTIONS = "descriptions.jsonl"
 BUNDLED = Path(__file__).parent / "bundled"
 MINI = "mini"
 
@@ -68,12 +69,19 @@ def find_model(root: Path, which: str | None = None) -> Artifact:
 class Tagger:
     """Scores photos against its own vocabulary and any other words."""
 
-    def __init__(self, source: Artifact) -> None:
+    def __init__(self, source: Artifact, *, text_encoder: str = "") -> None:
+        """
+        Args:
+            source: a model artefact.
+            text_encoder: spec of the encoder for words typed, where the model only names one that is not at hand.
+        """
         settings = json.loads(source.file(_CONFIG).read_text(encoding="utf-8"))
         self.source = source
         self.config = _model_config(settings["model"])
         self.threshold: float = settings["threshold"]
         self.text_identity: dict[str, str] = settings["text_encoder"]
+        if text_encoder and not self.has_text_encoder:
+            self.text_identity = {**self.text_identity, "spec": text_encoder}
         self.rows = list(read_rows(source.file(_VOCABULARY)))
         self.tags: list[str] = [row["tag"] for row in self.rows]
         self.preprocess = preprocess_of(self.config)
@@ -107,29 +115,6 @@ class Tagger:
         return embedded
 
     @cached_property
-    def texts(self) -> list[list[str]] | None:
-        """The descriptions of each of C tags, in the order of their vectors; None where the model holds vectors alone.
-
-        Raises:
-            ArtifactError: not as many as there are vectors.
-        """
-        if _DESCRIPTIONS not in self.source.manifest["files"]:
-            return None
-        found: dict[str, list[str]] = {tag: [] for tag in self.tags}
-        for row in read_rows(self.source.file(_DESCRIPTIONS)):
-            found.setdefault(row["tag"], []).append(row["text"])
-        if [len(found[tag]) for tag in self.tags] != self.vocabulary.counts.tolist():
-            raise ArtifactError(
-                f"{self.source.path}: {_DESCRIPTIONS} does not fit the vectors.", cure="Train the model anew."
-            )
-        return [found[tag] for tag in self.tags]
-
-    @cached_property
-    def token_places(self) -> list[float]:
-        """Middles of the n columns, and rows, of the n² image tokens, in shares of the photo's side."""
-        return token_places(self.image_encoder, self.config.image_size)
-
-    @cached_property
     def thresholds(self) -> list[float]:
         """Least score at which each of C tags counts as found: its row's own `threshold`, or the model's.
 
@@ -154,13 +139,27 @@ class Tagger:
         """The encoder the model was trained with, from the artefact itself or by its name."""
         if self.has_text_encoder:
             return read_saved_sentence_encoder(self.source.path)
-        encoder = load_text_encoder(self.text_identity["spec"])
-        if encoder.identity() != self.text_identity:
+        spec = self.text_identity["spec"]
+        encoder = load_text_encoder(spec)
+        known = self.text_identity.get("sha256")  # none is known of a published model's
+        if encoder.width != self.config.embed_width or known not in (None, encoder.identity()["sha256"]):
             raise ArtifactError(
-                f"{self.text_identity['spec']} is not the text encoder that {self.source.name} was trained with.",
+                f"{spec} is not the text encoder that {self.source.name} was trained with.",
                 cure="Name the one that its manifest tells.",
             )
         return encoder
+
+    @property
+    def text_agreement(self) -> float | None:
+        """Mean cosine of some of the vocabulary's vectors with what the text encoder makes of their texts: 1 for the
+        encoder the model was trained with. None where the model does not hold the texts."""
+        if DESCRIPTIONS not in self.source.manifest["files"]:
+            return None
+        numbers = {tag: number for number, tag in enumerate(self.tags)}
+        rows = list(itertools.islice(read_rows(self.source.file(DESCRIPTIONS)), _COMPARED))
+        stored = torch.stack([self.vocabulary.descriptions[numbers[row["tag"]], row["index"]] for row in rows])
+        made = self.text_encoder.encode([row["text"] for row in rows])
+        return float(torch.nn.functional.cosine_similarity(stored, made).mean())
 
     def describe(self, words: Sequence[str], texts: Mapping[str, Sequence[str]] | None = None) -> Embedded:
         """Queries for words that are no tags: each by its texts or, where it has none, by the template alone.
@@ -169,15 +168,10 @@ class Tagger:
             texts: descriptions by word, in lower case, as `read_published_descriptions` gives them.
         """
         given = texts or {}
-        chosen = [given.get(word.lower()) or [self.text_of(word)] for word in words]
+        chosen = [given.get(word.lower()) or [TEMPLATE.format(word)] for word in words]
         vectors = self.text_encoder.encode([text for own in chosen for text in own])
         counts = [len(own) for own in chosen]
         return Embedded(pad_sequence(vectors.split(counts), batch_first=True), torch.tensor(counts))
-
-    @staticmethod
-    def text_of(word: str) -> str:
-        """The one description of a typed word."""
-        return TEMPLATE.format(word)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Spatial features [B, T, V] of prepared pixels [B, 3, S, S]."""
@@ -216,32 +210,50 @@ def save_model(
     rows: Sequence[dict[str, Any]],
     text_encoder: TextEncoder,
     threshold: float,
-    texts: Sequence[Sequence[str]] = (),
     weights: Precision = "float16",
     vectors: Precision = "int8",
 ) -> None:
-    """Write all files of a model artefact; a sentence encoder travels with it, an open_clip one is named.
-
-    Args:
-        rows: of the vocabulary, a tag each.
-        texts: the descriptions of each tag, as many as it has vectors; empty where they are not known.
-    """
-    save_tensors(folder / _HEAD, head.state_dict(), weights)
-    save_tensors(folder / _IMAGE_ENCODER, image_encoder.state_dict(), weights)
-    save_embeddings(folder / TENSORS, embedded, vectors)
-    write_rows(folder / _VOCABULARY, rows)
-    if texts:
-        write_rows(folder / _DESCRIPTIONS, description_rows([row["tag"] for row in rows], texts))
+    """Write all files of a model artefact; a sentence encoder travels with it, an open_clip one is named."""
+    save_parts(
+        folder,
+        config=config,
+        head=head.state_dict(),
+        image_encoder=image_encoder.state_dict(),
+        embedded=embedded,
+        rows=rows,
+        text_identity=text_encoder.identity(),
+        threshold=threshold,
+        weights=weights,
+        vectors=vectors,
+    )
     if isinstance(text_encoder, SentenceEncoder):
         text_encoder.save(folder)
-    settings = {"model": asdict(config), "threshold": threshold, "text_encoder": text_encoder.identity()}
+
+
+def save_parts(
+    folder: Path,
+    *,
+    config: ModelConfig,
+    head: Mapping[str, torch.Tensor],
+    image_encoder: Mapping[str, torch.Tensor],
+    embedded: Embedded,
+    rows: Sequence[dict[str, Any]],
+    text_identity: dict[str, str],
+    threshold: float,
+    weights: Precision,
+    vectors: Precision,
+) -> None:
+    """Write the files of a model artefact from state dicts, all but a text encoder that travels with it.
+
+    Args:
+        text_identity: the text encoder's `spec`, and its `sha256` where it is known.
+    """
+    save_tensors(folder / _HEAD, head, weights)
+    save_tensors(folder / _IMAGE_ENCODER, image_encoder, weights)
+    save_embeddings(folder / TENSORS, embedded, vectors)
+    write_rows(folder / _VOCABULARY, rows)
+    settings = {"model": asdict(config), "threshold": threshold, "text_encoder": text_identity}
     (folder / _CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
-
-def description_rows(tags: Sequence[str], texts: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """Rows of descriptions.jsonl."""
-    for tag, own in zip(tags, texts, strict=True):
-        yield from ({"tag": tag, "index": index, "text": text} for index, text in enumerate(own))
 
 
 def preprocess_of(config: ModelConfig) -> Preprocess:

@@ -1,6 +1,8 @@
 """Finding published weights: a file, a folder, or a file inside an installed package (`package:NAME`)."""
 
 import importlib.util
+import re
+import zipfile
 from pathlib import Path
 
 import torch
@@ -39,7 +41,8 @@ def locate(source: str) -> Path:
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a .safetensors or PyTorch file, which is read without running code in it.
+    """Tensors of a .safetensors or PyTorch file, which is read without running code in it and, where its format
+    allows, mapped into memory: only the tensors that are used are read.
 
     Raises:
         InputError: not such a file.
@@ -47,9 +50,9 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = _reason(error)
         raise InputError(
             f"{path}: not readable as weights ({reason}).", cure="Name a .safetensors or .pth file."
         ) from None
@@ -58,3 +61,11 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no state dict.", cure="Name a file of model weights.")
     return state
+
+
+def _reason(error: Exception) -> str:
+    """One line; of what torch tells about a file with more than tensors in it, the name of what that is."""
+    foreign = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+    if foreign:
+        return f"it holds an object of {foreign[1]}, which could run code"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

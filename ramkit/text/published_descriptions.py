@@ -18,28 +18,38 @@ def read_published_descriptions(path: Path) -> dict[str, list[str]]:
     Raises:
         InputError: no such file, not JSON, of another form, or a tag without texts.
     """
+    found: dict[str, list[str]] = {}
+    for tag, texts in read_published_entries(path):
+        kept = [text for text in (" ".join(text.split()) for text in texts) if text]
+        if not kept:
+            raise InputError(f"{path}: {tag!r} has no text.", cure=_CURE)
+        found.setdefault(tag.strip().lower(), kept)
+    return found
+
+
+def read_published_entries(path: Path) -> list[tuple[str, list[str]]]:
+    """(tag, texts), all as they are written and in the file's order: as the vectors of a checkpoint stand.
+
+    Raises:
+        InputError: no such file, not JSON, or of another form.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).", cure=_CURE) from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON
         raise InputError(f"{path}: not JSON ({error}).", cure=_CURE) from None
-    entries = document if isinstance(document, list) else [document]
-    found: dict[str, list[str]] = {}
-    for number, entry in enumerate(entries, start=1):
+    found: list[tuple[str, list[str]]] = []
+    for number, entry in enumerate(document if isinstance(document, list) else [document], start=1):
         if not isinstance(entry, dict):
             raise InputError(f"{path}, entry {number}: no object in braces.", cure=_CURE)
-        for tag, texts in entry.items():
-            found.setdefault(tag.strip().lower(), _checked(texts, f"{path}, entry {number}, {tag!r}"))
+        found += [(tag, _checked(texts, f"{path}, entry {number}, {tag!r}")) for tag, texts in entry.items()]
     if not found:
         raise InputError(f"{path}: holds no descriptions.", cure=_CURE)
     return found
 
 
 def _checked(texts: Any, where: str) -> list[str]:
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise InputError(f"{where}: no list of texts.", cure=_CURE)
-    kept = [text for text in (" ".join(text.split()) for text in texts) if text]
-    if not kept:
-        raise InputError(f"{where}: no text.", cure=_CURE)
-    return kept
+    return texts

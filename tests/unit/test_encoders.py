@@ -256,6 +256,23 @@ def test_the_identity_of_open_clip_is_of_its_text_tower(tmp_path: Path, clip: Pa
     assert hashes[1] != unchanged
 
 
+@pytest.mark.parametrize(("weights", "quick"), [("openai", True), ("laion2b_s34b_b88k", False)])
+def test_weights_trained_with_quick_gelu_run_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: str, quick: bool
+) -> None:
+    """open_clip's plain ViT-B-16 has GELU, OpenAI's weights want x·σ(1.702 x): it warns, and computes other vectors."""
+    import open_clip
+
+    model = open_clip.CLIP(**TINY_CLIP, quick_gelu=quick).eval()
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    monkeypatch.setattr(open_clip.factory, "get_model_config", lambda _: json.loads(json.dumps(TINY_CLIP)))
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda *_, **__: str(tmp_path / "w.safetensors"))
+    found = load_text_encoder(f"open_clip:ViT-B-16/{weights}").encode(TEXTS)
+    with torch.inference_mode():
+        wanted = F.normalize(model.encode_text(open_clip.get_tokenizer("ViT-B-32")(TEXTS)), dim=-1)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("source", ["ViT-B-16", "ViT-B-16/"])
 def test_open_clip_without_weights_is_refused(source: str) -> None:
     with pytest.raises(InputError, match=re.escape(f"open_clip:{source} names no weights. Add them")):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ramkit.errors import InputError
-from ramkit.text.published_descriptions import read_published_descriptions
+from ramkit.text.published_descriptions import read_published_descriptions, read_published_entries
 
 
 def written(tmp_path: Path, content: Any) -> Path:
@@ -31,6 +31,12 @@ def test_of_a_tag_that_comes_twice_the_first_texts_stand(tmp_path: Path) -> None
     assert read_published_descriptions(path) == {"missile": ["one"]}
 
 
+def test_entries_are_as_written(tmp_path: Path) -> None:
+    written_so: list[Any] = [{"Ale": ["a  beer", ""], "aloe": ["x"]}, {"Ale": ["two"]}]
+    wanted = [("Ale", ["a  beer", ""]), ("aloe", ["x"]), ("Ale", ["two"])]
+    assert read_published_entries(written(tmp_path, written_so)) == wanted
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -39,7 +45,8 @@ def test_of_a_tag_that_comes_twice_the_first_texts_stand(tmp_path: Path) -> None
         ([["ale"]], "d.json, entry 1: no object in braces."),
         ([{"ale": ["x"]}, {"aloe": "x"}], "d.json, entry 2, 'aloe': no list of texts."),
         ([{"ale": ["x", 3]}], "d.json, entry 1, 'ale': no list of texts."),
-        ([{"ale": [" "]}], "d.json, entry 1, 'ale': no text."),
+        ([{"ale": []}], "d.json, entry 1, 'ale': no list of texts."),
+        ([{"ale": [" "]}], "d.json: 'ale' has no text."),
     ],
 )
 def test_another_form_is_refused(tmp_path: Path, content: Any, message: str) -> None:
