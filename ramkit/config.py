@@ -83,12 +83,19 @@ class TrainConfig:
         False  # begin with features mapped to texts as that classifier's weights tell (ram/teacher.py)
     )
     teacher_loss: float = 0.0  # the image encoder's own classifier as a teacher of its classes' names
+    distillation_loss: float = 0.0  # of CLIP's image feature into V_global; 1 as published
+    distillation_model: str = "open_clip:ViT-B-16/openai"
+    distillation_crop: Literal["same", "another"] = "same"  # what CLIP sees of an augmented photo
+    reduction: Literal["mean", "sum"] = "mean"  # of tag and text losses over a process's images; `sum` as published
+    gather_captions: bool = False  # ask each image the captions of all processes, not of its own alone
+    pass_over_alike: bool = False  # a caption equal to an image's own, or of a photo with the same tags, is no negative
     tag_focus: float = 7.0  # γ− of the image–tag loss
     text_focus: float = 4.0  # γ− of the image–text loss
     tags_per_image: int = 0  # tags asked of each image in a step, its own first; 0 asks the whole vocabulary
     captions_per_image: int = 0  # captions asked likewise; 0 asks all of the batch
     epochs: int = 5
-    batch: int = 64
+    batch: int = 64  # photos a step, of each process
+    accumulate: int = 1  # parts in which a step's batch is worked through, to save memory; the gradients stay the same
     learning_rate: float = 1e-4
     warmup_steps: int = 3000
     schedule: Literal["exponential", "cosine"] = "exponential"
@@ -97,6 +104,10 @@ class TrainConfig:
     weight_decay: float = 0.05
     clip_gradient: float = 0.0  # largest norm of the gradient; 0 leaves it as it is
     precision: Literal["float32", "bfloat16"] = "float32"
+    recompute_activations: bool = False  # in the backward pass, to save memory
+    compile: bool = False  # by torch.compile
+    shard: bool = False  # weights and optimiser over the processes of torchrun (FSDP2); false: a copy in each (DDP)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     validation: float = 0.02  # share of the photos kept aside, to set the threshold and report
     hold_out: tuple[str, ...] = ()  # tags the model must never see: neither as tags nor in captions
     seed: int = 0

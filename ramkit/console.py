@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ramkit.progress import Item
+from ramkit.progress import Detail, Item
 
 Branch = tuple[str, Sequence["Branch"]]  # a title, and what grows from it
 
@@ -16,19 +16,23 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 results = Console(highlight=False, emoji=False)
 
 
-def track(items: Iterable[Item], *, total: int | None, what: str, done: int = 0) -> Iterable[Item]:
+def track(
+    items: Iterable[Item], *, total: int | None, what: str, done: int = 0, detail: Detail | None = None
+) -> Iterable[Item]:
     """A `Track` that draws a progress bar on a terminal and stays silent elsewhere."""
     if not errors.is_terminal:
         yield from items
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    if detail is not None:
+        columns.append(TextColumn("{task.fields[detail]}"))
     with Progress(*columns, console=errors, transient=True) as progress:
-        task = progress.add_task(what, total=total, completed=done)
+        task = progress.add_task(what, total=total, completed=done, detail="")
         for item in items:
             yield item
-            progress.advance(task)
+            progress.update(task, advance=1, detail=detail() if detail is not None else "")
 
 
 def say(message: str) -> None:

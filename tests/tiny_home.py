@@ -36,6 +36,7 @@ CONFIG = TrainConfig(
     warmup_steps=2,
     validation=0.0,
     checkpoint_steps=2,
+    device="cpu",
 )
 # Settings under which so few photos teach something.
 LEARNS: dict[str, Any] = {

@@ -7,6 +7,7 @@ tag's logit does not depend on which other tags are asked for, and any number of
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 _EPS = 1e-12  # of BERT's LayerNorm, which the published checkpoint was trained with
 
@@ -66,6 +67,7 @@ class AlignmentDecoder(nn.Module):
             for _ in range(layers)
         )
         self.readout = nn.Linear(query_width, 1)
+        self.recompute_activations = False  # in the backward pass, to save memory in training
 
     def forward(self, queries: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """States [B, C, Q]; `readout` of them gives the logits.
@@ -78,5 +80,8 @@ class AlignmentDecoder(nn.Module):
         if states.ndim == 2:
             states = states.expand(tokens.shape[0], -1, -1)
         for layer in self.layers:
-            states = layer(states, tokens)
+            if self.recompute_activations and torch.is_grad_enabled():
+                states = checkpoint(layer, states, tokens, use_reentrant=False)
+            else:
+                states = layer(states, tokens)
         return states

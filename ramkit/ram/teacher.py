@@ -47,6 +47,9 @@ class Teacher:
     bias: torch.Tensor  # [K]
     names: torch.Tensor  # [K, E], unit vectors
 
+    def to(self, device: torch.device) -> "Teacher":
+        return Teacher(self.weight.to(device), self.bias.to(device), self.names.to(device))
+
     def lesson(self, features: torch.Tensor, count: int, generator: torch.Generator) -> Lesson:
         """For each image half of `count` classes it most likely shows, half at random; all classes where 0.
 
@@ -59,11 +62,14 @@ class Teacher:
         if count == 0 or count >= classes:
             return Lesson(self.names.expand(batch, -1, -1), belief, torch.ones_like(belief))
         likely = belief.topk(count // 2, dim=1).indices
-        others = torch.randint(classes, (batch, count - count // 2), generator=generator)
+        others = torch.randint(classes, (batch, count - count // 2), generator=generator).to(belief.device)
         chosen = torch.cat([likely, others], dim=1)
         # The random ones stand for all that are not likely, as in `training.draw_questions`.
         unlikely = torch.ones_like(belief).scatter(1, likely, 0.0).gather(1, others)
-        weights = torch.cat([torch.ones(likely.shape), unlikely * (classes / max(others.shape[1], 1))], dim=1)
+        weights = torch.cat(
+            [torch.ones_like(unlikely[:, :1]).expand(likely.shape), unlikely * (classes / max(others.shape[1], 1))],
+            dim=1,
+        )
         return Lesson(self.names[chosen], belief.gather(1, chosen), weights)
 
     def projection(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,78 +1,37 @@
-"""Training of RAM++: one pass of the decoder over tags and captions together, and the sum of their losses.
+"""Training of RAM++: weights, optimiser and step count of a run, in one process or in several.
 
 All that is random in a step is seeded by the step's number, so a run that goes on from a checkpoint gives the same
 weights as one that was never interrupted.
 """
 
+import copy
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ramkit.config import TrainConfig
+from ramkit.distributed import ALONE, Team
 from ramkit.embeddings import Embedded
-from ramkit.image_encoder import spatial_features
-from ramkit.ram.losses import asymmetric_loss
+from ramkit.ram.checkpoints import Checkpoints
+from ramkit.ram.distillation import Distillation
 from ramkit.ram.model import AlignmentHead
+from ramkit.ram.objective import LOSSES, Inputs, Losses, Objective
+from ramkit.ram.questions import alike, draw_questions, tags_key
+from ramkit.ram.sharding import average_scalars, clip_gradient, laid_out_as, parameter_groups, shard, whole
 from ramkit.ram.teacher import Teacher
-
-
-@dataclass(frozen=True)
-class Questions:
-    """What one side of the batch is asked of each image, and the answers."""
-
-    targets: torch.Tensor  # [B, S], 1 where it is true of the image
-    selected: torch.Tensor | None = None  # [B, S], numbers of what each image is asked; None asks all S of every image
-    weights: torch.Tensor | None = None  # [B, S], what each answer counts; None counts all alike
-
-    def weigh(self, losses: torch.Tensor) -> torch.Tensor:
-        """Sum of the losses [B, S]: an unbiased estimate of the sum over all that might be asked."""
-        return (losses if self.weights is None else losses * self.weights).sum()
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Each summed over what an image was asked, mean over the images (the published sum, over the batch size)."""
-
-    tag: torch.Tensor
-    text: torch.Tensor
-    teacher: torch.Tensor
-
-    def total(self, config: TrainConfig) -> torch.Tensor:
-        return config.tag_loss * self.tag + config.text_loss * self.text + config.teacher_loss * self.teacher
-
-
-def draw_questions(own: Sequence[Sequence[int]], total: int, count: int, generator: torch.Generator) -> Questions:
-    """Choose what to ask each image: its own first, random others up to `count`; all where `count` is 0.
-
-    The random ones stand for all others: each counts `total` over the number of draws, and one that is the image's own,
-    which was counted already, nothing. `count` should leave room for some.
-
-    Args:
-        own: for each of B images the numbers, below `total`, that are true of it.
-    """
-    everything = torch.zeros(len(own), total)
-    for row, numbers in enumerate(own):
-        everything[row, list(numbers)] = 1
-    if count == 0 or count >= total:
-        return Questions(everything)
-    selected = torch.randint(total, (len(own), count), generator=generator)
-    weights = torch.ones(len(own), count)
-    for row, numbers in enumerate(own):
-        first = torch.tensor(list(numbers)[:count], dtype=torch.long)
-        selected[row, : len(first)] = first
-        drawn = selected[row, len(first) :]
-        weights[row, len(first) :] = (total / max(len(drawn), 1)) * (1 - everything[row, drawn])
-    return Questions(everything.gather(1, selected), selected, weights)
 
 
 class Trainer:
     """Weights, optimiser and step count of one training run.
+
+    In a team every process makes a trainer of the same weights, which stay the same: each step's gradient is the mean
+    over the processes. With `reduction = "mean"` that is the gradient of one process on all their images together; with
+    `"sum"` it is that over the number of processes, as published.
 
     Args:
         head: the alignment head.
@@ -89,81 +48,171 @@ class Trainer:
         teacher: Teacher | None,
         config: TrainConfig,
         steps_an_epoch: int,
+        *,
+        distillation: Distillation | None = None,
+        team: Team = ALONE,
     ) -> None:
-        self.head, self.image_encoder, self.teacher, self.config = head, image_encoder, teacher, config
-        self.descriptions, self.present = embedded.descriptions, embedded.present
-        self.modules = nn.ModuleList([head] if image_encoder is None else [head, image_encoder])
-        self.optimizer = torch.optim.AdamW(self.modules.parameters(), weight_decay=config.weight_decay)
+        self.head, self.image_encoder, self.config, self.team = head, image_encoder, config, team
+        self.distillation = distillation
         self.steps_an_epoch = steps_an_epoch
         self.steps_done = 0
+        teacher = None if teacher is None else teacher.to(team.device)
+        self.objective = Objective(head, image_encoder, embedded, teacher, config).to(team.device)
+        if config.recompute_activations:
+            self.objective.recompute_activations()
+        if config.compile:
+            self.objective.compile()
+        self._plain = copy.deepcopy(self.objective) if config.shard and team.size > 1 else None
+        self._runner = self._wrapped()
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.objective), weight_decay=config.weight_decay)
 
     def step(
-        self, images: torch.Tensor, tags: Sequence[Sequence[int]], captions: torch.Tensor, owners: Sequence[int]
-    ) -> Losses:
-        """One update of the weights.
+        self,
+        images: torch.Tensor,
+        tags: Sequence[Sequence[int]],
+        captions: torch.Tensor,
+        owners: Sequence[int],
+        guide: torch.Tensor | None = None,
+    ) -> Losses | None:
+        """One update of the weights. Returns the losses, in a team their mean over the processes; None where there is
+        no image, in a team in no process: the step counts then and changes nothing, so that the steps after it are what
+        they would have been.
 
         Args:
-            images: pixels [B, 3, S, S] where the image encoder is trained, else spatial features [B, T, V].
+            images: pixels [B, 3, S, S] where the image encoder is trained, else spatial features [B, T, V]; of a
+                process of a team they may be none.
             tags: numbers of each image's tags, B lists.
             captions: unit vectors [N, E] of the batch's captions.
             owners: for each caption the image in the batch that it belongs to.
+            guide: what CLIP's image encoder looks at, or has seen: see `Distillation.target`.
         """
-        config = self.config
-        generator = step_generator(config.seed, self.steps_done)
-        own_captions = [[n for n, owner in enumerate(owners) if owner == image] for image in range(len(images))]
-        asked = draw_questions(tags, len(self.descriptions), config.tags_per_image, generator)
-        texts = draw_questions(own_captions, len(captions), config.captions_per_image, generator)
+        generator = step_generator(self.config.seed, self.steps_done, self.team.rank)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.steps_done, self.steps_an_epoch, config)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-            losses = self._losses(images, asked, texts, captions, generator)
-        self.optimizer.zero_grad()
-        losses.total(config).backward()  # type: ignore[no-untyped-call]
-        if config.clip_gradient:
-            nn.utils.clip_grad_norm_(self.modules.parameters(), config.clip_gradient)
-        self.optimizer.step()
+            group["lr"] = learning_rate(self.steps_done, self.steps_an_epoch, self.config)
         self.steps_done += 1
+        counted = float(self.team.total(torch.tensor(float(len(images))))) / self.team.size
+        if not counted:
+            return None
+        weight = 1.0 if len(images) else 0.0
+        if not len(images):  # this process has to take part in what the others do
+            images, tags, guide = _blank(images), [[]], None if guide is None else _blank(guide)
+        inputs = self._inputs(images, tags, captions, owners, guide, counted, generator)
+        self.optimizer.zero_grad()
+        losses = self._backward(inputs, generator, weight)
+        if self.config.clip_gradient:
+            clip_gradient(self.objective, self.config.clip_gradient)
+        self.optimizer.step()
         return losses
 
-    def skip(self) -> None:
-        """Count a step whose photos could not be read, so that the steps after it are what they would have been."""
-        self.steps_done += 1
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write a checkpoint after the steps done; of a team all have to call this, the first writes."""
+        tensors = {f"module.{name}": whole(tensor) for name, tensor in self.objective.state_dict().items()}
+        for name, parameter in self.objective.named_parameters():
+            for entry, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{name}.{entry}"] = whole(value)
+        if self.team.first:
+            counts = {"step": self.steps_done, "steps_an_epoch": self.steps_an_epoch}
+            checkpoints.save(self.steps_done, tensors, counts)
 
-    def save(self, path: Path) -> None:
-        save_checkpoint(path, self.modules, self.optimizer, self.steps_done)
+    def resume(self, checkpoints: Checkpoints, tell: Callable[[str], None] = lambda message: None) -> int:
+        """Go on from the newest checkpoint, where there is one; also from one that more or fewer processes wrote.
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, where there is one."""
-        self.steps_done = load_checkpoint(path, self.modules, self.optimizer)
+        Returns the step at which it was written, 0 where there is none.
+        """
+        found = checkpoints.newest(tell)
+        if found is None:
+            return 0
+        with torch.no_grad():
+            for name, tensor in self.objective.state_dict().items():
+                tensor.copy_(laid_out_as(tensor, found.tensors[f"module.{name}"]))
+        for name, parameter in self.objective.named_parameters():
+            prefix = f"optimizer.{name}."
+            stored = {key.removeprefix(prefix): at for key, at in found.tensors.items() if key.startswith(prefix)}
+            if stored:  # moments lie where the weights lie, the count of steps on the CPU
+                self.optimizer.state[parameter] = {
+                    entry: laid_out_as(parameter, value)
+                    if value.shape == parameter.shape and entry != "step"
+                    else value
+                    for entry, value in stored.items()
+                }
+        self.steps_done = same_place(found.counts["step"], found.counts["steps_an_epoch"], self.steps_an_epoch)
+        return found.counts["step"]
 
-    def _losses(
-        self,
-        images: torch.Tensor,
-        tags: Questions,
-        texts: Questions,
-        captions: torch.Tensor,
-        generator: torch.Generator,
-    ) -> Losses:
-        """Tags, captions and the teacher's classes in one pass of the decoder."""
-        features = images if self.image_encoder is None else spatial_features(self.image_encoder, images)
-        tokens = self.head.project(features)
-        batch = len(images)
-        asked = [self._tag_queries(tokens, tags), _for_each_image(_chosen(captions, texts), batch)]
-        lesson = None
-        if self.teacher is not None:
-            lesson = self.teacher.lesson(features, self.config.tags_per_image, generator)
-            asked.append(lesson.queries)
-        sizes = [queries.shape[1] for queries in asked]
-        logits = self.head.align(torch.cat(asked, dim=1), tokens).float().split(sizes, dim=1)
-        return Losses(
-            tag=tags.weigh(asymmetric_loss(logits[0], tags.targets, negative_focus=self.config.tag_focus)) / batch,
-            text=texts.weigh(asymmetric_loss(logits[1], texts.targets, negative_focus=self.config.text_focus)) / batch,
-            teacher=lesson.loss(logits[2]) / batch if lesson is not None else logits[0].new_zeros(()),
+    def finish(self) -> tuple[AlignmentHead, nn.Module | None]:
+        """(head, image encoder) of the trained weights, on the CPU; of a team all have to call this."""
+        if self._plain is None:
+            self.objective.to("cpu")
+            return self.head, self.image_encoder
+        self._plain.load_state_dict({name: whole(tensor).cpu() for name, tensor in self.objective.state_dict().items()})
+        return self._plain.head, self._plain.image_encoder
+
+    def _wrapped(self) -> Any:
+        """The objective, so that its gradients are averaged over the team."""
+        if self.team.size == 1:
+            return self.objective
+        if self.config.shard:
+            return shard(self.objective, self.team)
+        devices = [self.team.device] if self.team.device.type == "cuda" else None
+        idle = self.objective.leaves_weights_out
+        return DistributedDataParallel(
+            self.objective, device_ids=devices, broadcast_buffers=False, find_unused_parameters=idle
         )
 
-    def _tag_queries(self, tokens: torch.Tensor, tags: Questions) -> torch.Tensor:
-        descriptions, present = _chosen(self.descriptions, tags), _chosen(self.present, tags)
-        return _for_each_image(self.head.tag_queries(tokens, descriptions, present), len(tokens))
+    def _inputs(
+        self,
+        images: torch.Tensor,
+        tags: Sequence[Sequence[int]],
+        captions: torch.Tensor,
+        owners: Sequence[int],
+        guide: torch.Tensor | None,
+        counted: float,
+        generator: torch.Generator,
+    ) -> Inputs:
+        config, device = self.config, self.team.device
+        image_keys = torch.tensor([tags_key(own) for own in tags], dtype=torch.long)
+        caption_keys = image_keys[torch.tensor(owners, dtype=torch.long)]
+        first = 0  # number of this process's first caption among those asked
+        if config.gather_captions:
+            parts = self.team.gather(captions)
+            captions, caption_keys = torch.cat(parts), torch.cat(self.team.gather(caption_keys))
+            first = sum(len(part) for part in parts[: self.team.rank])
+        own = [[first + n for n, owner in enumerate(owners) if owner == image] for image in range(len(images))]
+        unclear = alike(own, captions, image_keys, caption_keys) if config.pass_over_alike else None
+        asked = draw_questions(tags, len(self.objective.descriptions), config.tags_per_image, generator)
+        texts = draw_questions(own, len(captions), config.captions_per_image, generator, unclear)
+        target = None if self.distillation is None or guide is None else self.distillation.target(guide.to(device))
+        return Inputs(images.to(device), asked.to(device), texts.to(device), captions.to(device), target, counted)
+
+    def _backward(self, inputs: Inputs, generator: torch.Generator, weight: float) -> Losses:
+        """The gradient of the whole batch, worked through in `accumulate` parts; the parts' losses added up.
+
+        Every part asks all captions of the batch, so what is added up is the objective of the undivided batch.
+        """
+        config = self.config
+        size = -(-len(inputs.images) // config.accumulate)
+        starts = range(0, len(inputs.images), size)
+        found = []
+        for start in starts:
+            with self._holding_back(start != starts[-1]):
+                with torch.autocast(self.team.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                    losses = self._runner(inputs.of(slice(start, start + size)), generator)
+                (losses.total(config) * weight).backward()
+            found.append(torch.stack([getattr(losses, name).detach() for name in LOSSES]) * weight)
+        average_scalars(self.objective, self.team)
+        mean = self.team.total(torch.stack(found).sum(dim=0)) / self.team.size
+        return Losses(*mean.unbind())
+
+    def _holding_back(self, more_to_come: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged once, after the last part."""
+        if isinstance(self._runner, DistributedDataParallel):
+            return self._runner.no_sync() if more_to_come else nullcontext()
+        if self.config.shard and self.team.size > 1:
+            self._runner.set_requires_gradient_sync(not more_to_come)
+        return nullcontext()
+
+
+def _blank(images: torch.Tensor) -> torch.Tensor:
+    return images.new_zeros(1, *images.shape[1:])
 
 
 def learning_rate(step: int, steps_an_epoch: int, config: TrainConfig) -> float:
@@ -178,10 +227,11 @@ def learning_rate(step: int, steps_an_epoch: int, config: TrainConfig) -> float:
     return config.final_learning_rate + span * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The source of everything random in a step; dropout draws from the global one, seeded alike."""
-    torch.manual_seed(seed * 1_000_003 + step)
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """The source of everything random in a step of a process; dropout draws from the global one, seeded alike."""
+    number = seed * 1_000_003 + step + rank * 9_999_991
+    torch.manual_seed(number)
+    return torch.Generator().manual_seed(number)
 
 
 def epoch_order(count: int, epoch: int, seed: int) -> torch.Tensor:
@@ -189,52 +239,17 @@ def epoch_order(count: int, epoch: int, seed: int) -> torch.Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7919 + epoch))
 
 
-def save_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Weights and optimiser state after `step` steps, written whole or not at all."""
-    tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors.update({f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()})
-    unfinished = path.with_suffix(".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished, {"step": str(step)})
-    unfinished.replace(path)
+def batches(order: torch.Tensor, size: int, team: Team = ALONE) -> Iterator[list[int]]:
+    """Positions batch by batch, of a team's those of this process: together the team sees what one process would see
+    in batches of its size times theirs. What does not fill the last batch waits for another epoch's order.
+    """
+    together = size * team.size
+    for start in range(0, max(len(order) - together + 1, 1), together):
+        own = order[start : start + together]
+        yield own[team.rank * len(own) // team.size : (team.rank + 1) * len(own) // team.size].tolist()
 
 
-def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint, and what a killed run left of one."""
-    path.unlink(missing_ok=True)
-    path.with_suffix(".tmp").unlink(missing_ok=True)
-
-
-def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore what `save_checkpoint` wrote; returns the number of steps done, 0 where there is no checkpoint."""
-    if not path.exists():
-        return 0
-    weights: dict[str, torch.Tensor] = {}
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    with safe_open(path, framework="pt") as stream:
-        for name in stream.keys():  # noqa: SIM118 (not a dict)
-            part, _, rest = name.partition(".")
-            if part == "module":
-                weights[rest] = stream.get_tensor(name)
-            else:
-                index, _, entry = rest.partition(".")
-                moments.setdefault(int(index), {})[entry] = stream.get_tensor(name)
-        step = int(stream.metadata()["step"])
-    module.load_state_dict(weights)
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
-
-
-def batches(order: torch.Tensor, size: int) -> Iterator[list[int]]:
-    """Positions batch by batch; what does not fill the last batch waits for another epoch's order."""
-    for start in range(0, max(len(order) - size + 1, 1), size):
-        yield order[start : start + size].tolist()
-
-
-def _for_each_image(queries: torch.Tensor, batch: int) -> torch.Tensor:
-    return queries if queries.ndim == 3 else queries.expand(batch, -1, -1)
-
-
-def _chosen(rows: torch.Tensor, questions: Questions) -> torch.Tensor:
-    """What each image is asked of [C, …]: [B, S, …], or all of it, unchanged."""
-    return rows if questions.selected is None else rows[questions.selected]
+def same_place(step: int, steps_an_epoch: int, now_an_epoch: int) -> int:
+    """The step of an epoch of another length that has seen as much of it."""
+    epoch, within = divmod(step, steps_an_epoch)
+    return epoch * now_an_epoch + within * now_an_epoch // steps_an_epoch

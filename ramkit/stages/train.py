@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,30 @@ import torch
 from ramkit import artifact
 from ramkit.artifact import Artifact, Draft
 from ramkit.config import TrainConfig, as_dict
+from ramkit.distributed import Team, join_team
 from ramkit.embeddings import TENSORS, Embedded, read_embeddings
 from ramkit.errors import ArtifactError, InputError
-from ramkit.features import compute_features
-from ramkit.files import read_rows, to_json_line, write_rows
+from ramkit.features import FeatureStore, compute_features
+from ramkit.files import read_rows
 from ramkit.image_encoder import ImageEncoder, create_image_encoder
 from ramkit.metrics import best_threshold, mean_average_precision
 from ramkit.progress import Track, silent
+from ramkit.ram.captions import CaptionVectors
+from ramkit.ram.checkpoints import Checkpoints
+from ramkit.ram.distillation import Distillation, read_distillation
+from ramkit.ram.fit import Examples, fit, none_readable
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.ram.photo_batches import AugmentedPhotos, CachedFeatures, ImageSource
 from ramkit.ram.teacher import Teacher, imagenet_teacher
-from ramkit.ram.training import Losses, Trainer, batches, epoch_order, remove_checkpoint
+from ramkit.ram.training import Trainer
+from ramkit.ram.training_log import TrainingLog
 from ramkit.tagger import save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder
 from ramkit.triplets import Triplet, mentions, read_triplets, split
 
-CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
 FEATURES = ".features"  # folder in the artefact root
 _DEFAULT_THRESHOLD = 0.68  # the published one, where nothing is kept aside to set it on
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,24 @@ class Task:
     inputs: list[Artifact]
 
 
+@dataclass(frozen=True)
+class Tools:
+    """The encoders of a run."""
+
+    image_encoder: ImageEncoder
+    text_encoder: TextEncoder
+    distillation: Distillation | None
+
+    def identities(self) -> dict[str, Any]:
+        """For the manifest: hashes of the weights that training begins with."""
+        distilled = {} if self.distillation is None else {"distillation_sha256": self.distillation.identity()}
+        return {
+            "text_encoder": self.text_encoder.identity(),
+            "image_encoder_sha256": self.image_encoder.identity(),
+            **distilled,
+        }
+
+
 def train(
     *,
     artifacts: Path,
@@ -50,12 +75,17 @@ def train(
     embeddings: str | None = None,
     triplets: str | None = None,
     vocabulary: str | None = None,
+    tensorboard: Path | None = None,
     track: Track = silent,
     tell: Callable[[str], None] = lambda message: None,
 ) -> Artifact:
     """Train a model on the newest triplets and embeddings, or those named, and publish it.
 
-    A killed run goes on from its last checkpoint when the same command is given again.
+    A killed run goes on from its last checkpoint when the same command is given again. Started by torchrun, its
+    processes train one model together; each of them returns it.
+
+    Args:
+        tensorboard: a folder to write losses and learning rate into as well.
 
     Raises:
         ArtifactError: an input is missing or made from another vocabulary or text encoder.
@@ -63,49 +93,80 @@ def train(
     """
     started = time.monotonic()
     _check(config)
-    task, text_encoder = _read_task(artifacts, config, vocabulary, triplets, embeddings)
-    torch.manual_seed(config.seed)  # random weights, too, are the same in a run that goes on
-    image_encoder = create_image_encoder(config.image_encoder, weights=config.image_weights, size=config.image_size)
-    identities = {"text_encoder": text_encoder.identity(), "image_encoder_sha256": image_encoder.identity()}
-    settings = {**as_dict(config), **identities}
-    with artifact.draft(artifacts, "model", inputs=task.inputs, config=settings, resumable=True) as work:
-        torch.manual_seed(config.seed)
-        model = model_config(config, image_encoder, text_encoder.width)
-        head = AlignmentHead(model)
-        source = _image_source(artifacts, config, image_encoder, task.images, track)
-        trained = _fit(work, task, head, image_encoder, source, text_encoder, config, track, tell)
-        image_encoder.module.eval()
-        threshold, quality = _validate(
-            task, head.eval(), _validation_features(artifacts, task, source, image_encoder, track)
-        )
-        save_model(
-            work.path,
-            config=model,
-            head=head,
-            image_encoder=image_encoder.module,
-            embedded=task.embedded,
-            rows=task.rows,
-            text_encoder=text_encoder,
-            threshold=threshold,
-        )
-        work.statistics = {
-            "tags": len(task.rows),
-            "photos": sum(example.position not in source.failed for example in task.training),
-            "unreadable": [task.images[position] for position in sorted(source.failed)][:20],
-            "unreadable_photos": len(source.failed),
-            "threshold": threshold,
-            **trained,
-            **quality,
-            "seconds": round(time.monotonic() - started),
-        }
-        made = work.publish()
-        remove_checkpoint(_checkpoint(work))
-        return made
+    with join_team(config.device) as team:
+        task, text_encoder = _read_task(artifacts, config, vocabulary, triplets, embeddings)
+        torch.manual_seed(config.seed)  # random weights, too, are the same in a run that goes on
+        tools = _tools(config, text_encoder, team.device)
+        settings = {**as_dict(config), **tools.identities()}
+        with _draft(artifacts, task.inputs, settings, team) as work:
+            torch.manual_seed(config.seed)
+            model = model_config(config, tools.image_encoder, text_encoder.width)
+            source = _image_source(artifacts, config, tools, task.images, team.device, track)
+            head, image_encoder, trained = _fit(
+                work, task, tools, AlignmentHead(model), source, config, team,
+                track=track, tell=tell, tensorboard=tensorboard,
+            )  # fmt: skip
+            if not team.first:
+                return artifact.load(Path(team.share("published")), "model")
+            made = _publish(work, task, tools, model, head, image_encoder, source, trained, track, started)
+            team.share("published", str(made.path))
+            return made
 
 
-def _checkpoint(work: Draft) -> Path:
-    """Beside the draft, not in it, so that it outlives even a kill while the model is published."""
-    return work.path.with_name(f"{work.path.name}-{CHECKPOINT}")
+@contextmanager
+def _draft(root: Path, inputs: Sequence[Artifact], settings: dict[str, Any], team: Team) -> Iterator[Draft]:
+    """The first process opens the draft and publishes it; the others are told where it is."""
+    if not team.first:
+        yield Draft(root, "model", Path(team.share("draft")), inputs, settings, resumed=False)
+        return
+    with artifact.draft(root, "model", inputs=inputs, config=settings, resumable=True) as work:
+        team.share("draft", str(work.path))
+        yield work
+
+
+def _publish(
+    work: Draft,
+    task: Task,
+    tools: Tools,
+    model: ModelConfig,
+    head: AlignmentHead,
+    image_encoder: ImageEncoder,
+    source: ImageSource,
+    trained: dict[str, Any],
+    track: Track,
+    started: float,
+) -> Artifact:
+    image_encoder.module.eval()
+    features = _validation_features(work.root, task, source, image_encoder, track)
+    threshold, quality = _validate(task, head.eval(), features)
+    save_model(
+        work.path,
+        config=model,
+        head=head,
+        image_encoder=image_encoder.module,
+        embedded=task.embedded,
+        rows=task.rows,
+        text_encoder=tools.text_encoder,
+        threshold=threshold,
+    )
+    work.statistics = {
+        "tags": len(task.rows),
+        "photos": sum(example.position not in source.failed for example in task.training),
+        "unreadable": [task.images[position] for position in sorted(source.failed)][:20],
+        "unreadable_photos": len(source.failed),
+        "threshold": threshold,
+        **trained,
+        **quality,
+        "seconds": round(time.monotonic() - started),
+    }
+    made = work.publish()
+    _checkpoints(work).remove()
+    return made
+
+
+def _checkpoints(work: Draft) -> Checkpoints:
+    """Beside the draft, not in it, so that they outlive even a kill while the model is published."""
+    return Checkpoints(work.path)
 
 
 def _check(config: TrainConfig) -> None:
@@ -114,7 +175,7 @@ def _check(config: TrainConfig) -> None:
     Raises:
         InputError: names the setting.
     """
-    counts = ("query_width", "heads", "hidden", "epochs", "batch", "checkpoint_steps")
+    counts = ("query_width", "heads", "hidden", "epochs", "batch", "accumulate", "checkpoint_steps")
     if wrong := [name for name in counts if getattr(config, name) < 1]:
         raise InputError(f"{wrong[0]} = {getattr(config, wrong[0])}.", cure="Give a whole number above 0.")
     least_zero = (
@@ -205,158 +266,96 @@ def _kept(rows: Sequence[dict[str, Any]], hold_out: Sequence[str]) -> list[int]:
     ]
 
 
+def _tools(config: TrainConfig, text_encoder: TextEncoder, device: torch.device) -> Tools:
+    image_encoder = create_image_encoder(config.image_encoder, weights=config.image_weights, size=config.image_size)
+    distillation = None
+    if config.distillation_loss:
+        distillation = read_distillation(config.distillation_model, width=text_encoder.width, device=device)
+    return Tools(image_encoder, text_encoder, distillation)
+
+
 def _image_source(
-    artifacts: Path, config: TrainConfig, encoder: ImageEncoder, references: Sequence[str], track: Track
+    artifacts: Path, config: TrainConfig, tools: Tools, references: Sequence[str], device: torch.device, track: Track
 ) -> ImageSource:
     """Of all photos, whether this run uses each or not, so that runs on parts of them share their features."""
+    encoder, distillation = tools.image_encoder, tools.distillation
     if not config.freeze_image_encoder:
-        return AugmentedPhotos(references, encoder.preprocess, config.seed)
-    return CachedFeatures(_features(artifacts, encoder, references, track))
-
-
-def _features(artifacts: Path, encoder: ImageEncoder, references: Sequence[str], track: Track) -> Any:
-    return compute_features(
+        guide = None if distillation is None else distillation.preprocess
+        same_crop = config.distillation_crop == "same"
+        return AugmentedPhotos(references, encoder.preprocess, config.seed, guide=guide, same_crop=same_crop)
+    store = _features(artifacts, encoder, references, track, device)
+    if distillation is None:
+        return CachedFeatures(store)
+    seen = compute_features(
         artifacts / FEATURES,
         references,
-        identity=encoder.identity(),
-        prepare=lambda photo, _: encoder.preprocess(photo),
-        encode=encoder,
+        identity=f"clip {distillation.identity()}",
+        prepare=lambda photo, _: distillation.preprocess(photo),
+        encode=lambda pixels: distillation(pixels.to(device)).unsqueeze(1).cpu(),  # one token an image
         track=track,
     )
+    return CachedFeatures(store, seen)
+
+
+def _features(
+    artifacts: Path, encoder: ImageEncoder, references: Sequence[str], track: Track, device: torch.device = _CPU
+) -> FeatureStore:
+    identity = encoder.identity()
+    encoder.module.to(device)
+    store = compute_features(
+        artifacts / FEATURES,
+        references,
+        identity=identity,
+        prepare=lambda photo, _: encoder.preprocess(photo),
+        encode=lambda pixels: encoder(pixels.to(device)).cpu(),
+        track=track,
+    )
+    encoder.module.to(_CPU)
+    return store
 
 
 def _fit(
     work: Draft,
     task: Task,
+    tools: "Tools",
     head: AlignmentHead,
-    image_encoder: ImageEncoder,
     source: ImageSource,
-    text_encoder: TextEncoder,
     config: TrainConfig,
+    team: Team,
+    *,
     track: Track,
     tell: Callable[[str], None],
-) -> dict[str, Any]:
-    """Run all epochs, from the draft's checkpoint where it holds one."""
+    tensorboard: Path | None,
+) -> tuple[AlignmentHead, ImageEncoder, dict[str, Any]]:
+    """(head, image encoder, statistics) after all epochs, from the newest checkpoint where there is one."""
     triplets = {example.position: example for example in task.training}
     usable = [position for position in triplets if position not in source.failed]
     if not usable:
-        raise _none_readable()
-    steps_an_epoch = max(len(usable) // config.batch, 1)
-    trainer = _trainer(task, head, image_encoder, text_encoder, config, steps_an_epoch)
-    trainer.resume(_checkpoint(work))
-    resumed = trainer.steps_done > 0
-    if resumed:
-        tell(f"going on after step {trainer.steps_done:,} of an earlier run")
-    _cut_log(work.path / LOG, trainer.steps_done)
-    captions = _CaptionVectors(text_encoder)
-    total = config.epochs * steps_an_epoch
-    steps = _steps(usable, source, config, steps_an_epoch, trainer.steps_done)
-    meter: dict[str, list[float]] = {}
-    for epoch, positions, images in track(steps, total=total, what="training", done=trainer.steps_done):
-        if positions:
-            losses = _step(trainer, images, [triplets[position] for position in positions], captions, epoch)
-            for name in ("tag", "text", "teacher"):
-                meter.setdefault(name, []).append(float(getattr(losses, name).detach()))
-        else:
-            trainer.skip()
-        if trainer.steps_done % steps_an_epoch == 0:
-            tell(_log_epoch(work.path / LOG, epoch, trainer, meter))
-            meter.clear()
-        if trainer.steps_done % config.checkpoint_steps == 0:
-            trainer.save(_checkpoint(work))
-    if not trainer.optimizer.state:  # not one step has changed a weight
-        raise _none_readable()
-    trainer.save(_checkpoint(work))  # what follows may be interrupted, too
-    return {"steps": trainer.steps_done, "resumed": resumed}
-
-
-def _trainer(
-    task: Task,
-    head: AlignmentHead,
-    image_encoder: ImageEncoder,
-    text_encoder: TextEncoder,
-    config: TrainConfig,
-    steps_an_epoch: int,
-) -> Trainer:
-    teacher = _teacher(config, text_encoder, image_encoder.width)
+        raise none_readable()
+    teacher = _teacher(config, tools.text_encoder, tools.image_encoder.width)
     if teacher is not None and config.teacher_start:
         head.start_from(*teacher.projection())
-    trained = None if config.freeze_image_encoder else image_encoder.module.train()
-    return Trainer(head, trained, task.embedded, teacher if config.teacher_loss else None, config, steps_an_epoch)
-
-
-def _step(
-    trainer: Trainer, images: torch.Tensor, examples: Sequence[Triplet], captions: "_CaptionVectors", epoch: int
-) -> Losses:
-    chosen = [(number, _one_of(example.captions, epoch)) for number, example in enumerate(examples)]
-    if not trainer.config.text_loss:
-        chosen = []  # nothing would be learnt from them
-    owners = [number for number, text in chosen if text]
-    vectors = captions([text for _, text in chosen if text])
-    return trainer.step(images, [example.tags for example in examples], vectors, owners)
-
-
-def _none_readable() -> InputError:
-    return InputError("None of the photos to train on can be read.", cure="Check that they are where they were.")
-
-
-def _steps(
-    usable: Sequence[int], source: ImageSource, config: TrainConfig, steps_an_epoch: int, done: int
-) -> Iterator[tuple[int, list[int], torch.Tensor]]:
-    """(epoch, positions [B], images [B, …]) of every step that is not done yet."""
-    for epoch in range(done // steps_an_epoch, config.epochs):
-        order = torch.tensor(usable)[epoch_order(len(usable), epoch, config.seed)]
-        skip = max(done - epoch * steps_an_epoch, 0)
-        for positions, images in source.batches(list(batches(order, config.batch)), epoch, skip=skip):
-            yield epoch, positions, images
-
-
-def _one_of(captions: Sequence[str], epoch: int) -> str:
-    """One caption a photo and epoch, in turn; empty where it has none."""
-    return captions[epoch % len(captions)] if captions else ""
-
-
-class _CaptionVectors:
-    """Captions are encoded online, by a frozen encoder: what was encoded once is remembered, up to a limit."""
-
-    _LIMIT = 300_000
-
-    def __init__(self, encoder: TextEncoder) -> None:
-        self._encoder = encoder
-        self._known: dict[str, torch.Tensor] = {}
-
-    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        """Unit vectors [N, E]."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if len(self._known) + len(new) > self._LIMIT:
-            self._known.clear()
-            new = list(dict.fromkeys(texts))
-        # One by one: in a batch the last bits of a vector depend on the other texts, and a run that goes on from a
-        # checkpoint would meet others than one that was never interrupted.
-        self._known.update((text, self._encoder.encode([text])[0]) for text in new)
-        return torch.stack([self._known[text] for text in texts]) if texts else torch.empty(0, self._encoder.width)
+    trainer = Trainer(
+        head,
+        None if config.freeze_image_encoder else tools.image_encoder.module.train(),
+        task.embedded,
+        teacher if config.teacher_loss else None,
+        config,
+        steps_an_epoch=max(len(usable) // (config.batch * team.size), 1),
+        distillation=tools.distillation,
+        team=team,
+    )
+    examples = Examples(triplets, usable, source, CaptionVectors(tools.text_encoder))
+    log = TrainingLog(work.path, tensorboard=tensorboard if team.first else None)
+    statistics = fit(trainer, examples, _checkpoints(work), log, track, tell)
+    head, module = trainer.finish()
+    return head, tools.image_encoder if module is None else replace(tools.image_encoder, module=module), statistics
 
 
 def _teacher(config: TrainConfig, text_encoder: TextEncoder, width: int) -> Teacher | None:
     if not (config.teacher_loss or config.teacher_start):
         return None
     return imagenet_teacher(config.image_weights, text_encoder.encode, width=width)
-
-
-def _cut_log(path: Path, steps_done: int) -> None:
-    """Forget the epochs that ended after the checkpoint: they are trained again."""
-    if path.exists():
-        write_rows(path, [row for row in read_rows(path) if row["step"] <= steps_done])
-
-
-def _log_epoch(path: Path, epoch: int, trainer: Trainer, meter: dict[str, list[float]]) -> str:
-    """Append a row to the log; returns the line a person reads."""
-    rate = trainer.optimizer.param_groups[0]["lr"]
-    means = {name: round(sum(values) / len(values), 4) for name, values in meter.items()}
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(to_json_line({"epoch": epoch + 1, "step": trainer.steps_done, "learning_rate": rate, **means}))
-    told = ", ".join(f"{name} loss {value:.3f}" for name, value in means.items() if value)
-    return f"epoch {epoch + 1} of {trainer.config.epochs}: {told}"
 
 
 def _validation_features(

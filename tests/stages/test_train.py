@@ -20,6 +20,7 @@ from ramkit.config import EmbedConfig, TrainConfig, with_values
 from ramkit.embeddings import read_embeddings
 from ramkit.errors import ArtifactError, InputError
 from ramkit.files import read_rows
+from ramkit.ram.captions import CaptionVectors
 from ramkit.ram.training import Trainer
 from ramkit.stages import embed as embed_stage
 from ramkit.stages import train as stage
@@ -59,7 +60,7 @@ def test_it_learns_which_tags_are_true(trained: Home, photos: list[str]) -> None
 def test_the_artefact_tells_what_it_holds(trained: Home) -> None:
     made = artifact.find(trained.root, "model")
     assert set(made.manifest["files"]) == {
-        "model.json", *WEIGHTS, "embeddings.safetensors", "vocabulary.jsonl", "log.jsonl",
+        "model.json", *WEIGHTS, "embeddings.safetensors", "vocabulary.jsonl", "log.jsonl", "steps.csv",
         "sentence_encoder.safetensors", "sentence_encoder.json", "tokenizer.json",
     }  # fmt: skip
     assert made.manifest["inputs"].keys() == {"vocabulary", "triplets", "embeddings"}
@@ -357,6 +358,7 @@ import os, signal, sys, torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tiny_home import Home
+from ramkit.ram.captions import CaptionVectors
 from ramkit.ram.training import Trainer
 
 torch.set_num_threads(1)
@@ -403,8 +405,8 @@ def test_a_captions_vector_does_not_depend_on_the_others() -> None:
         def encode(self, texts: Sequence[str]) -> torch.Tensor:
             return torch.stack([torch.full((4,), len(text) + 1e-3 * len(texts)) for text in texts])
 
-    alone = stage._CaptionVectors(Wavering())(["a cat"])
-    together = stage._CaptionVectors(Wavering())
+    alone = CaptionVectors(Wavering())(["a cat"])
+    together = CaptionVectors(Wavering())
     assert torch.equal(together(["a dog here", "a cat", "a cat"])[1:], alone.expand(2, -1))
     assert torch.equal(together(["a cat"]), alone)
     assert together([]).shape == (0, 4)

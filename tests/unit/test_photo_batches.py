@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from ramkit.photos import Preprocess
-from ramkit.ram.photo_batches import AugmentedPhotos, augmentation
+from ramkit.ram.photo_batches import AugmentedPhotos, ImageBatch, augmentation
 
 SIZE = 16
 PREPROCESS = Preprocess(SIZE)
@@ -24,21 +24,21 @@ def photos(tmp_path: Path) -> list[str]:
     return names
 
 
-def taken(source: AugmentedPhotos, epoch: int, skip: int = 0) -> list[tuple[list[int], torch.Tensor]]:
+def taken(source: AugmentedPhotos, epoch: int, skip: int = 0) -> list[ImageBatch]:
     return list(source.batches(BATCHES, epoch, skip=skip))
 
 
 def test_a_photo_and_epoch_always_give_the_same_crop(photos: list[str]) -> None:
     source = AugmentedPhotos(photos, PREPROCESS, seed=5)
     first = taken(source, 0)
-    assert [positions for positions, _ in first] == BATCHES
-    assert first[0][1].shape == (2, 3, SIZE, SIZE)
+    assert [batch.positions for batch in first] == BATCHES
+    assert first[0].images.shape == (2, 3, SIZE, SIZE)
     again = taken(AugmentedPhotos(photos, PREPROCESS, seed=5), 0)
-    assert all(torch.equal(one, other) for (_, one), (_, other) in zip(first, again, strict=True))
-    ((_, second),) = taken(source, 0, skip=1)
-    assert torch.equal(second, first[1][1])
+    assert all(torch.equal(one, other) for (_, one, _), (_, other, _) in zip(first, again, strict=True))
+    ((_, second, _),) = taken(source, 0, skip=1)
+    assert torch.equal(second, first[1].images)
     for other in (taken(source, 1), taken(AugmentedPhotos(photos, PREPROCESS, seed=6), 0)):
-        assert not torch.equal(other[0][1], first[0][1])
+        assert not torch.equal(other[0].images, first[0].images)
 
 
 def test_unreadable_photos_are_told_and_a_batch_of_them_is_empty(photos: list[str]) -> None:
@@ -46,8 +46,8 @@ def test_unreadable_photos_are_told_and_a_batch_of_them_is_empty(photos: list[st
         Path(photos[number]).write_text("no photo")
     source = AugmentedPhotos(photos, PREPROCESS, seed=0)
     found = taken(source, 0)
-    assert [positions for positions, _ in found] == [[0], []]
-    assert [len(images) for _, images in found] == [1, 0]
+    assert [batch.positions for batch in found] == [[0], []]
+    assert [len(batch.images) for batch in found] == [1, 0]
     assert sorted(source.failed) == [1, 2, 3]
     assert photos[1] in source.failed[1]
 

@@ -1,7 +1,6 @@
 """One training step taken apart: what is asked, at which rate, in which order, and checkpoints."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,12 @@ import torch.nn.functional as F
 
 from ramkit.config import TrainConfig, with_values
 from ramkit.embeddings import Embedded
+from ramkit.ram.checkpoints import Checkpoints
 from ramkit.ram.losses import asymmetric_loss
 from ramkit.ram.model import AlignmentHead, ModelConfig
+from ramkit.ram.questions import draw_questions
 from ramkit.ram.teacher import Teacher
-from ramkit.ram.training import (
-    Trainer,
-    batches,
-    draw_questions,
-    epoch_order,
-    learning_rate,
-    load_checkpoint,
-    remove_checkpoint,
-    save_checkpoint,
-)
+from ramkit.ram.training import Trainer, batches, epoch_order, learning_rate
 
 C, D, E, T, V = 9, 2, 8, 4, 6
 SETTINGS = TrainConfig(warmup_steps=3, epochs=4, learning_rate=1e-2, final_learning_rate=1e-3)
@@ -158,7 +150,7 @@ def test_the_losses_are_the_published_sums_over_the_batch(reweighting: bool) -> 
     features, tags, captions, owners = given()
     head = trainer.head
     with torch.no_grad():
-        logits = head(features, trainer.descriptions, trainer.present)
+        logits = head(features, trainer.objective.descriptions, trainer.objective.present)
         true = torch.tensor([[float(number in own) for number in range(C)] for own in tags])
         texts = head.align(captions, head.project(features))
         belongs = torch.tensor([[float(owner == image) for owner in owners] for image in range(3)])
@@ -233,7 +225,7 @@ SAMPLED = with_values(SETTINGS, tags_per_image=4, captions_per_image=2, dropout=
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in trainer.modules.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in trainer.objective.state_dict().items()}
 
 
 def test_a_resumed_run_gives_the_same_weights_bit_by_bit(tmp_path: Path) -> None:
@@ -241,10 +233,10 @@ def test_a_resumed_run_gives_the_same_weights_bit_by_bit(tmp_path: Path) -> None
     for step in range(6):
         whole.step(*given(step))
         if step == 2:
-            whole.save(tmp_path / "c.safetensors")
+            whole.save(Checkpoints(tmp_path / "run"))
     resumed = made(SAMPLED, teacher=True, similarity=True, dropout=0.2)
     torch.rand(17)  # another state of the global generator
-    resumed.resume(tmp_path / "c.safetensors")
+    assert resumed.resume(Checkpoints(tmp_path / "run")) == 3
     assert resumed.steps_done == 3
     for step in range(3, 6):
         resumed.step(*given(step))
@@ -252,62 +244,37 @@ def test_a_resumed_run_gives_the_same_weights_bit_by_bit(tmp_path: Path) -> None
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_skipped_step_counts_and_changes_nothing() -> None:
+def test_a_step_without_a_photo_counts_and_changes_nothing() -> None:
     trainer = made(SETTINGS)
     before = weights(trainer)
-    trainer.skip()
+    assert trainer.step(torch.empty(0, T, V), [], torch.empty(0, E), []) is None
     assert trainer.steps_done == 1
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(trainer).items())
 
 
+def encoder(seed: int = 1) -> torch.nn.Module:
+    """Stands for a timm model: one patch embedding, batch-normalised."""
+    torch.manual_seed(seed)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, V, 2, 2), torch.nn.BatchNorm2d(V))
+    module.forward_features, module.num_features = module.forward, V
+    return module
+
+
 def test_the_encoder_is_trained_and_saved_too(tmp_path: Path) -> None:
     def with_encoder() -> Trainer:
-        torch.manual_seed(1)
         trainer = made(SETTINGS)
-        encoder = torch.nn.Sequential(torch.nn.Conv2d(3, V, 2, 2), torch.nn.BatchNorm2d(V))
-        encoder.forward_features, encoder.num_features = encoder.forward, V
-        return Trainer(
-            trainer.head, encoder, Embedded(trainer.descriptions, trainer.present.sum(1)), None, SETTINGS, 10
-        )
+        embedded = Embedded(trainer.objective.descriptions, trainer.objective.present.sum(1))
+        return Trainer(trainer.head, encoder(), embedded, None, SETTINGS, 10)
 
     pixels = torch.randn(3, 3, 4, 4)
     whole, resumed = with_encoder(), with_encoder()
     before = weights(whole)
     whole.step(pixels, *given()[1:])
-    assert all(not torch.equal(before[name], tensor) for name, tensor in weights(whole).items() if "1.0." in name)
-    whole.save(tmp_path / "c.safetensors")
-    resumed.resume(tmp_path / "c.safetensors")
+    assert all(not torch.equal(before[name], at) for name, at in weights(whole).items() if "image_encoder." in name)
+    whole.save(Checkpoints(tmp_path / "run"))
+    resumed.resume(Checkpoints(tmp_path / "run"))
     for trainer in (whole, resumed):
         trainer.step(pixels, *given()[1:])
     one, other = weights(whole), weights(resumed)
-    assert one["1.1.num_batches_tracked"] == 2
+    assert one["image_encoder.1.num_batches_tracked"] == 2
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_no_checkpoint_is_a_start_at_zero(tmp_path: Path) -> None:
-    trainer = made(SETTINGS)
-    assert load_checkpoint(tmp_path / "none", trainer.modules, trainer.optimizer) == 0
-
-
-def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "c.safetensors"
-    trainer = made(SETTINGS)
-    trainer.step(*given())
-    trainer.save(path)
-    before = path.read_bytes()
-    trainer.step(*given())
-
-    def stop(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", stop)
-        patched.setattr(os, "rename", stop)
-        patched.setattr(Path, "replace", stop)
-        with pytest.raises(KeyboardInterrupt):
-            save_checkpoint(path, trainer.modules, trainer.optimizer, 2)
-    assert path.read_bytes() == before
-    assert load_checkpoint(path, trainer.modules, trainer.optimizer) == 1
-    remove_checkpoint(path)
-    assert list(tmp_path.iterdir()) == []
-    remove_checkpoint(path)

@@ -1,0 +1,62 @@
+"""Checkpoints of a training run: written whole or not at all, the newest two kept, so that one can be damaged."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ramkit.files import sync_directory
+
+_ENDING, _UNFINISHED = ".safetensors", ".tmp"
+_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and what was counted."""
+
+    tensors: dict[str, torch.Tensor]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """All checkpoints of one run: files `BASE-checkpoint-STEP.safetensors` beside one another."""
+
+    base: Path
+
+    def save(self, step: int, tensors: dict[str, torch.Tensor], counts: dict[str, int]) -> None:
+        """Write one, durably; then remove all but the newest two."""
+        path = self.base.with_name(f"{self.base.name}-checkpoint-{step:09}{_ENDING}")
+        unfinished = path.with_suffix(_UNFINISHED)
+        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(whole, unfinished, {name: str(count) for name, count in counts.items()})
+        with unfinished.open("rb") as stream:
+            os.fsync(stream.fileno())
+        unfinished.replace(path)
+        sync_directory(path.parent)
+        for old in self._paths()[:-_KEPT]:
+            old.unlink(missing_ok=True)
+
+    def newest(self, tell: Callable[[str], None] = lambda message: None) -> Checkpoint | None:
+        """The newest that can be read; of those that cannot it tells."""
+        for path in reversed(self._paths()):
+            try:
+                with safe_open(path, framework="pt") as stream:
+                    tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+                    return Checkpoint(tensors, {name: int(count) for name, count in stream.metadata().items()})
+            except (SafetensorError, OSError) as error:
+                tell(f"{path.name} is damaged ({error}); going on from an earlier one")
+        return None
+
+    def remove(self) -> None:
+        """Remove all, and what a killed run left of one."""
+        for path in [*self._paths(), *self._paths(_UNFINISHED)]:
+            path.unlink(missing_ok=True)
+
+    def _paths(self, ending: str = _ENDING) -> list[Path]:
+        return sorted(self.base.parent.glob(f"{self.base.name}-checkpoint-*{ending}"))
