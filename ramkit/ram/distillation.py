@@ -13,7 +13,6 @@ from ramkit.clip import load_clip
 from ramkit.errors import InputError
 from ramkit.photos import Preprocess
 
-
 KIND = "open_clip"
 
 
