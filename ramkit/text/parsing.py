@@ -376,7 +376,8 @@ def merge_photos(units: Sequence[Unit]) -> list[Unit]:
     import numpy as np
 
     hashes = array("Q", (_hash_of(row["image"]) for unit in units for row in unit.rows()))
-    photos = len(np.unique(np.frombuffer(hashes, dtype=np.uint64)))  # a Python set would take 60 bytes a row
+    ordered = np.sort(np.frombuffer(hashes, dtype=np.uint64))  # sets, np.unique's too, would take 60 bytes a row
+    photos = len(ordered) - int((ordered[1:] == ordered[:-1]).sum())
     if photos == len(hashes):
         return list(units)
     digest = hashlib.sha256("".join(str(unit.path) for unit in units).encode()).hexdigest()[:24]
