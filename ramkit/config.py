@@ -176,6 +176,10 @@ class EvaluateConfig:
     tag_list: str = ""  # the benchmark's tag list; empty: beside the annotations
     descriptions: str = ""  # file of descriptions for names that are no tags, in the published format
     least_positives: int = 0  # photos a name must be true of to count
+    threshold: float | None = None  # least score of a tag that counts as found; empty: the model's own
+    resamples: int = 1000  # of the photos, for intervals; 0 makes none
+    seed: int = 0
+    published_metric: bool = False  # show mAP as RAM++'s published evaluation forms it
 
 
 Stage = TypeVar("Stage")

@@ -1,7 +1,7 @@
 """A model measured: `ramkit evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,13 @@ from ramkit import console
 from ramkit.cli.options import ARTIFACTS, ArtifactsOption, JsonOption, ModelOption
 
 _LISTED = 10
+_MOST_TAGS = 40
+_POINTS = {
+    "given": "given, one for all",
+    "per tag": "the model's, per tag",
+    "best": "best for these photos, one for all",
+    "best per tag": "best for these photos, per tag",
+}
 
 
 def evaluate(
@@ -48,6 +55,15 @@ def evaluate(
         str | None, typer.Option(help="Part of a set that has several; default: test, validation.")
     ] = None,
     least_positives: Annotated[int | None, typer.Option(min=0, help="Photos a name must be true of.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score of a tag that counts as found; default: the model's own.")
+    ] = None,
+    resamples: Annotated[
+        int | None, typer.Option(min=0, help="Of the photos, for 95 % intervals; 0 makes none. Default: 1000.")
+    ] = None,
+    published_metric: Annotated[
+        bool, typer.Option(help="Show mAP as RAM++'s published evaluation has it: tags without positives count 0.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings (EvaluateConfig).")] = None,
     json: JsonOption = False,
     artifacts: ArtifactsOption = ARTIFACTS,
@@ -60,7 +76,8 @@ def evaluate(
     settings = read_config(
         config, EvaluateConfig, benchmark=benchmark, annotations=annotations, tag_list=tag_list, names=names,
         images=tuple(images) if images else None, descriptions=descriptions, labels_field=labels_field,
-        image_field=image_field, split=split, least_positives=least_positives,
+        image_field=image_field, split=split, least_positives=least_positives, threshold=threshold,
+        resamples=resamples, published_metric=published_metric or None,
     )  # fmt: skip
     labelled = stage.read_set(settings, sources or [])
     if labelled is not None:  # before a long run: which photos it will go without
@@ -76,15 +93,50 @@ def evaluate(
     if json:
         console.print_json(metrics)
         return
-    per_tag = sorted(metrics.pop("per_tag"), key=lambda row: -(row["ap"] or 0))
-    rows = [[row["tag"], "" if row["in_vocabulary"] else "open-set", row["positives"], row["ap"]] for row in per_tag]
-    console.print_table("Average precision", ["tag", "", "photos", "AP"], rows[:40])
-    shown = {name: value for name, value in metrics.items() if value not in (None, "") and not isinstance(value, list)}
-    texts = [
-        [name.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else value] for name, value in shown.items()
-    ]
-    console.print_table("", ["measure", "value"], texts)
+    _print_per_tag(metrics["per_tag"])
+    _print_figures(metrics, "mAP_published" if settings.published_metric else "mAP")
     console.say(f"{made.name} in {made.path}")
+
+
+def _print_per_tag(per_tag: list[dict[str, Any]]) -> None:
+    ordered = sorted(per_tag, key=lambda row: -(row["ap"] or 0))
+    rows = [
+        [row["tag"], "" if row["in_vocabulary"] else "open-set", row["positives"],
+         "" if row["ap"] is None else f"{row['ap']:.3f}", _interval(row["ap_interval"])]
+        for row in ordered[:_MOST_TAGS]
+    ]  # fmt: skip
+    console.print_table("Average precision", ["tag", "", "photos", "AP", "95 %"], rows)
+    if len(ordered) > _MOST_TAGS:
+        console.say(f"{len(ordered) - _MOST_TAGS} more tags are in the report's per_tag.csv.")
+
+
+def _print_figures(metrics: dict[str, Any], mean: str) -> None:
+    intervals = metrics.get("intervals", {})
+    known, by_alias = metrics["names_in_vocabulary"], metrics["names_in_vocabulary_by_alias"]
+    title = (
+        f"{metrics['photos']} photos, labels from {metrics['labels_from']}; {metrics['names']} names, {known} in the"
+        f" vocabulary ({by_alias} by an alias), {metrics['names_without_positives']} true of no photo"
+    )
+    if metrics["remark"]:
+        console.say(metrics["remark"])
+    names = (mean, "mAP_in_vocabulary", "mAP_open_set", "mAP_micro", "top_1_accuracy", "top_5_accuracy")
+    rows = [
+        [name.replace("_", " "), metrics[name], _interval(intervals.get(name))]
+        for name in names
+        if metrics.get(name) is not None
+    ]
+    console.print_table(title, ["measure", "value", "95 %"], rows)
+    at = [
+        [_POINTS[row["thresholds"]], "" if row["threshold"] is None else f"{row['threshold']:.3f}",
+         *(row[key] for key in ("precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1"))]
+        for row in metrics["at"]
+    ]  # fmt: skip
+    columns = ["thresholds", "", "precision", "recall", "F1", "macro precision", "macro recall", "macro F1"]
+    console.print_table("", columns, at)
+
+
+def _interval(ends: list[float] | None) -> str:
+    return f"{ends[0]:.3f} … {ends[1]:.3f}" if ends else ""
 
 
 def _tell_missing(missing: list[str], total: int) -> None:

@@ -6,8 +6,6 @@ out: figures on them compare models, they do not tell how often a model is right
 neither as tags nor as aliases are asked as open-set words and reported on their own.
 """
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,6 +21,7 @@ from ramkit.config import EvaluateConfig, as_dict
 from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.features import read_batches
+from ramkit.figures import Sampling, figures, per_tag_csv
 from ramkit.files import read_rows, write_whole
 from ramkit.labels import LabelColumns, LabelledPhoto, LabelledSet, read_labels
 from ramkit.labels.images import missing_of
@@ -30,7 +29,6 @@ from ramkit.labels.labelled import of_photos, with_names
 from ramkit.labels.published import read_benchmark
 from ramkit.labels.sources import read_names
 from ramkit.measured import Measured, Name, save_measured
-from ramkit.metrics import average_precisions, best_threshold, precision_recall_f1
 from ramkit.progress import Track, silent
 from ramkit.tagger import Tagger, find_model
 from ramkit.text.published_descriptions import read_published_descriptions
@@ -68,12 +66,15 @@ def evaluate(
         inputs.append(origin)
         labels_from = "captions" if triplets else "captions of photos kept aside"
     measured = _measure(tagger, labelled, config, track)
-    found = average_precisions(measured.scores, measured.labels)
-    metrics = {"labels_from": labels_from, "remark": labelled.remark, **_metrics(measured, found, tagger.threshold)}
+    threshold = tagger.threshold if config.threshold is None else config.threshold
+    sampling = Sampling(config.resamples, config.seed)
+    found = figures(measured, threshold=threshold, common=measured.known, sampling=sampling)
+    about = {"labels_from": labels_from, "remark": labelled.remark, **_about(measured)}
+    metrics = {**about, **found.values, "per_tag": found.per_tag}
     with artifact.draft(artifacts, "report", inputs=inputs, config=as_dict(config)) as work:
         save_measured(work.path, measured)
         write_whole(work.path / METRICS, json.dumps(metrics, indent=2) + "\n")
-        write_whole(work.path / PER_TAG, _per_tag_csv(measured, found))
+        write_whole(work.path / PER_TAG, per_tag_csv(found.per_tag))
         work.statistics = {key: value for key, value in metrics.items() if isinstance(value, int | float | str)}
         return work.publish()
 
@@ -187,53 +188,19 @@ def _names(labelled: LabelledSet, least: int) -> list[str]:
     return names
 
 
-def _metrics(measured: Measured, found: np.ndarray, threshold: float) -> dict[str, Any]:
-    """All figures; `found` is the AP of each name [C], NaN where it has no positives."""
-    known, scores = measured.known, measured.scores
+def _about(measured: Measured) -> dict[str, Any]:
+    """What was measured: photos and names."""
     missing = dict.fromkeys(missing_of(measured.unreadable))
-    at_own = precision_recall_f1(scores, measured.labels, threshold)
-    best, best_f1 = best_threshold(scores, measured.labels)
+    known = int(measured.known.sum())
     return {
         "photos": len(measured.labels),
         "missing_photos": len(missing),
         "missing": list(missing)[:_LISTED],
         "unreadable_photos": len(measured.unreadable) - len(missing),
         "unreadable": [why for photo, why in measured.unreadable.items() if photo not in missing][:_LISTED],
-        "names": len(measured.names),
-        "mAP": _mean(found),
-        "names_in_vocabulary": int(known.sum()),
-        "mAP_in_vocabulary": _mean(found[known]),
+        "names": len(measured.columns),
+        "names_without_positives": int((~measured.labels.any(axis=0)).sum()),
+        "names_in_vocabulary": known,
         "names_in_vocabulary_by_alias": sum(column.by_alias for column in measured.columns),
-        "names_open_set": int((~known).sum()),
-        "mAP_open_set": _mean(found[~known]),
-        "threshold": threshold,
-        "precision": at_own.precision,
-        "recall": at_own.recall,
-        "f1": at_own.f1,
-        "best_threshold": best,
-        "best_f1": best_f1,
-        "per_tag": [
-            {"tag": name, "in_vocabulary": bool(flag), "positives": int(count), "ap": _number(ap)}
-            for name, flag, count, ap in zip(
-                measured.names, measured.known, measured.labels.sum(axis=0), found, strict=True
-            )
-        ],
+        "names_open_set": len(measured.columns) - known,
     }
-
-
-def _mean(found: np.ndarray) -> float | None:
-    """None, not NaN, where there is nothing to average: JSON has no NaN."""
-    return _number(np.nanmean(found)) if not np.isnan(found).all() else None
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _per_tag_csv(measured: Measured, found: np.ndarray) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["tag", "in_vocabulary", "positives", "ap"])
-    counts = measured.labels.sum(axis=0)
-    writer.writerows(zip(measured.names, measured.known, counts, found, strict=True))
-    return out.getvalue()

@@ -211,7 +211,7 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, photos: list[s
     source = write_labels(tmp_path / "labels.jsonl", [*photos, *spoilt], with_dog_or_cat)
     table = ramkit("evaluate", source, "--artifacts", home.root)
     assert table.code == 0
-    for text in ("Average precision", "open-set", "mAP in vocabulary", "best f1"):
+    for text in ("Average precision", "open-set", "mAP in vocabulary", "best for these photos, per tag", "top 1 acc"):
         assert text in table.out
     assert f"1 of 18 photos are missing; the report lists all of them:\n  {tmp_path}/gone.jpg\n" in table.err
     assert f"error: {tmp_path}/bad.jpg: not an image" in table.err

@@ -1,0 +1,100 @@
+"""The figures of a report: each that of the metric it is named for, and fit for JSON."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from ramkit import metrics
+from ramkit.figures import Sampling, difference, figures, per_tag_csv
+from ramkit.measured import Measured, Name
+
+
+def measured(seed: int = 0, noise: float = 1.0) -> Measured:
+    """Sixty photos; of five tags the last two are unknown, the third is true of none."""
+    random = np.random.default_rng(0)
+    labels = random.random((60, 5)) < [0.3, 0.5, 0.0, 0.2, 0.4]
+    logits = 2.0 * labels - 1 + noise * np.random.default_rng(seed).normal(size=labels.shape)
+    columns = [Name(f"tag, {number}", number if number < 3 else None, 0.3 + 0.1 * number) for number in range(5)]
+    photos = [f"{number}.jpg" for number in range(60)]
+    return Measured(photos, [[] for _ in photos], columns, logits.astype(np.float32), labels)
+
+
+def test_each_figure_is_that_of_its_metric() -> None:
+    given = measured()
+    scores, labels = given.scores, given.labels
+    found = figures(given, threshold=0.6, common=given.known, sampling=Sampling(50, 7))
+    single = metrics.average_precisions(scores, labels)
+    drawn = metrics.resampled_average_precisions(scores, labels, resamples=50, seed=7)
+    best = metrics.pooled(scores, labels)
+    wanted = {
+        "mAP": np.nanmean(single),
+        "mAP_in_vocabulary": single[:2].mean(),
+        "mAP_open_set": single[3:].mean(),
+        "mAP_micro": best.average_precision,
+        "mAP_published": metrics.published_average_precisions(scores, labels).mean(),
+        "top_1_accuracy": metrics.top_k_accuracy(scores, labels, 1),
+        "threshold": 0.6,
+        "f1": metrics.precision_recall_f1(scores, labels, 0.6).f1,
+        "best_threshold": best.threshold,
+        "best_f1": best.f1,
+    }
+    assert {name: found.values[name] for name in wanted} == pytest.approx(wanted)
+    assert "top_5_accuracy" not in found.values, "one of five tags is always among five"
+    assert found.values["intervals"]["mAP_open_set"] == pytest.approx(
+        metrics.interval(drawn[:, 3:].mean(axis=1), float(single[3:].mean()))
+    )
+    at = {row["thresholds"]: row for row in found.values["at"]}
+    own = metrics.precision_recall_f1(scores, labels, given.thresholds)
+    assert (at["per tag"]["f1"], at["per tag"]["macro_recall"]) == pytest.approx((own.f1, own.macro_recall))
+    assert at["best"]["f1"] == pytest.approx(max(row["f1"] for name, row in at.items() if name in ("given", "best")))
+    assert at["best per tag"]["macro_f1"] == pytest.approx(max(row["macro_f1"] for row in at.values()))
+    row = found.per_tag[3]
+    assert (row["tag"], row["in_vocabulary"], row["positives"]) == ("tag, 3", False, labels[:, 3].sum())
+    assert row["recall"] == pytest.approx(float((scores[labels[:, 3], 3] >= np.float32(0.6)).mean()))
+    json.dumps([found.values, found.per_tag], allow_nan=False)
+
+
+def test_without_a_threshold_the_best_is_given() -> None:
+    given = measured()
+    found = figures(given, threshold=None, common=given.known, sampling=Sampling(0)).values
+    assert found["threshold"] == found["best_threshold"]
+    assert found["f1"] == pytest.approx(found["best_f1"])
+    assert "intervals" not in found
+
+
+def test_what_cannot_be_averaged_is_none() -> None:
+    given = measured()
+    found = figures(given, threshold=0.5, common=np.zeros(5, dtype=bool), sampling=Sampling(20))
+    assert found.values["mAP_in_vocabulary"] is None
+    assert found.values["intervals"]["mAP_in_vocabulary"] is None
+    assert found.values["mAP_open_set"] == found.values["mAP"]
+    assert (found.per_tag[2]["ap"], found.per_tag[2]["ap_interval"], found.per_tag[2]["best_threshold"]) == (
+        None, None, None
+    )  # fmt: skip
+
+
+def test_the_difference_of_two_models_is_surer_than_each() -> None:
+    one, other = (
+        figures(given, threshold=0.5, common=given.known, sampling=Sampling(300))
+        for given in (measured(noise=1.0), measured(noise=1.2))
+    )
+    found = difference(one, other)
+    assert found["mAP"] == pytest.approx(one.values["mAP"] - other.values["mAP"])
+    low, high = found["mAP_interval"]
+    assert low < found["mAP"] < high
+    ends = one.values["intervals"]["mAP"]
+    assert high - low < ends[1] - ends[0]
+    same = difference(one, one)
+    assert (same["mAP"], same["mAP_interval"]) == (0, [0, 0])
+
+
+def test_the_table_has_a_row_a_tag() -> None:
+    given = measured()
+    rows = figures(given, threshold=0.5, common=given.known, sampling=Sampling(20)).per_tag
+    read = list(csv.DictReader(io.StringIO(per_tag_csv(rows))))
+    assert [row["tag"] for row in read] == given.names
+    assert (read[2]["ap"], read[2]["ap_low"]) == ("", "")
+    assert float(read[0]["ap_low"]) < float(read[0]["ap"]) < float(read[0]["ap_high"])
