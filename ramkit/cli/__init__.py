@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ramkit import __version__, console
-from ramkit.cli import artifacts, describe, embed, evaluate, import_published, parse_tags, tag, train
+from ramkit.cli import artifacts, describe, embed, evaluate, import_published, parse_tags, pull, tag, train
 from ramkit.errors import RamkitError
 
 app = typer.Typer(
@@ -87,6 +87,7 @@ _PHOTOS, _STAGES, _LOOK = "Tag photos", "Train a model, stage by stage", "Look"
 _PUBLISHED = "Published models"
 
 app.command("tag", rich_help_panel=_PHOTOS)(tag.tag)
+app.command("pull", rich_help_panel=_PUBLISHED)(pull.pull)
 app.command("import", rich_help_panel=_PUBLISHED)(import_published.import_published)
 app.command("parse-tags", rich_help_panel=_STAGES)(parse_tags.parse_tags)
 app.command("describe", rich_help_panel=_STAGES)(describe.describe)

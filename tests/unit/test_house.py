@@ -25,9 +25,10 @@ LEVELS = {"errors": 0, "files": 1, "config": 2, "artifact": 2, "progress": 2, "s
 ROOM = 3
 STRANGERS = [{"ram", "fgvc"}]  # rooms that do not know each other
 
-WAIT_UNTIL_USED = {"datasets", "nltk", "open_clip", "openai", "pandas", "scipy", "sklearn", "spacy", "timm"} | {
-    "torchvision"
-}
+WAIT_UNTIL_USED = {
+    "datasets", "huggingface_hub", "nltk", "open_clip", "openai", "pandas", "scipy", "sklearn", "spacy", "timm",
+    "torchvision",
+}  # fmt: skip
 HEAVY = WAIT_UNTIL_USED | {"PIL", "numpy", "pyarrow", "safetensors", "tokenizers", "torch", "transformers"}
 LIGHT = ("cli", "config", "artifact", "files", "errors", "console", "progress")  # import without the heavy ones
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "shared", "tools", "stuff"}
