@@ -44,9 +44,9 @@ def print_error(message: str) -> None:
     errors.print(f"[bold red]error:[/] {_escape(message)}")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on standard output; numbers are aligned right."""
-    table = Table(header_style="bold")
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, lines: bool = False) -> None:
+    """A table on standard output; numbers are aligned right, `lines` between its rows if wanted."""
+    table = Table(header_style="bold", show_lines=lines)
     body = [list(row) for row in rows]
     for index, column in enumerate(columns):
         numeric = bool(body) and all(isinstance(row[index], (int, float)) for row in body)

@@ -8,7 +8,7 @@ import torch
 
 from ramkit.tensors import Precision, load_tensors, save_tensors
 
-TENSORS = "embeddings.safetensors"
+TENSORS, TEXTS = "embeddings.safetensors", "texts.jsonl"
 
 
 @dataclass(frozen=True)

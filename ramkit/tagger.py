@@ -11,7 +11,7 @@ sentence_encoder.*, tokenizer.json   where the text encoder travels with the mod
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,7 @@ from ramkit.text.encoders import (
     read_saved_sentence_encoder,
 )
 from ramkit.text.prompts import TEMPLATE
+from ramkit.token_places import token_places
 
 _CONFIG, _HEAD, _IMAGE_ENCODER, _VOCABULARY = (
     "model.json",
@@ -115,6 +116,29 @@ class Tagger:
         return embedded
 
     @cached_property
+    def texts(self) -> list[list[str]] | None:
+        """The descriptions of each of C tags, in the order of their vectors; None where the model holds vectors alone.
+
+        Raises:
+            ArtifactError: not as many as there are vectors.
+        """
+        if DESCRIPTIONS not in self.source.manifest["files"]:
+            return None
+        found: dict[str, list[str]] = {tag: [] for tag in self.tags}
+        for row in read_rows(self.source.file(DESCRIPTIONS)):
+            found.setdefault(row["tag"], []).append(row["text"])
+        if [len(found[tag]) for tag in self.tags] != self.vocabulary.counts.tolist():
+            raise ArtifactError(
+                f"{self.source.path}: {DESCRIPTIONS} does not fit the vectors.", cure="Train the model anew."
+            )
+        return [found[tag] for tag in self.tags]
+
+    @cached_property
+    def token_places(self) -> list[float]:
+        """Middles of the n columns, and rows, of the n² image tokens, in shares of the photo's side."""
+        return token_places(self.image_encoder, self.config.image_size)
+
+    @cached_property
     def thresholds(self) -> list[float]:
         """Least score at which each of C tags counts as found: its row's own `threshold`, or the model's.
 
@@ -168,10 +192,15 @@ class Tagger:
             texts: descriptions by word, in lower case, as `read_published_descriptions` gives them.
         """
         given = texts or {}
-        chosen = [given.get(word.lower()) or [TEMPLATE.format(word)] for word in words]
+        chosen = [given.get(word.lower()) or [self.text_of(word)] for word in words]
         vectors = self.text_encoder.encode([text for own in chosen for text in own])
         counts = [len(own) for own in chosen]
         return Embedded(pad_sequence(vectors.split(counts), batch_first=True), torch.tensor(counts))
+
+    @staticmethod
+    def text_of(word: str) -> str:
+        """The one description of a typed word."""
+        return TEMPLATE.format(word)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Spatial features [B, T, V] of prepared pixels [B, 3, S, S]."""
@@ -210,6 +239,7 @@ def save_model(
     rows: Sequence[dict[str, Any]],
     text_encoder: TextEncoder,
     threshold: float,
+    texts: Sequence[Sequence[str]] = (),
     weights: Precision = "float16",
     vectors: Precision = "int8",
 ) -> None:
@@ -223,6 +253,7 @@ def save_model(
         rows=rows,
         text_identity=text_encoder.identity(),
         threshold=threshold,
+        texts=texts,
         weights=weights,
         vectors=vectors,
     )
@@ -240,6 +271,7 @@ def save_parts(
     rows: Sequence[dict[str, Any]],
     text_identity: dict[str, str],
     threshold: float,
+    texts: Sequence[Sequence[str]],
     weights: Precision,
     vectors: Precision,
 ) -> None:
@@ -247,13 +279,23 @@ def save_parts(
 
     Args:
         text_identity: the text encoder's `spec`, and its `sha256` where it is known.
+        rows: of the vocabulary, a tag each.
+        texts: the descriptions of each tag, as many as it has vectors; empty where they are not known.
     """
     save_tensors(folder / _HEAD, head, weights)
     save_tensors(folder / _IMAGE_ENCODER, image_encoder, weights)
     save_embeddings(folder / TENSORS, embedded, vectors)
     write_rows(folder / _VOCABULARY, rows)
+    if texts:
+        write_rows(folder / DESCRIPTIONS, _description_rows([row["tag"] for row in rows], texts))
     settings = {"model": asdict(config), "threshold": threshold, "text_encoder": text_identity}
     (folder / _CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _description_rows(tags: Sequence[str], texts: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """Rows of descriptions.jsonl."""
+    for tag, own in zip(tags, texts, strict=True):
+        yield from ({"tag": tag, "index": index, "text": text} for index, text in enumerate(own))
 
 
 def preprocess_of(config: ModelConfig) -> Preprocess:

@@ -1,13 +1,17 @@
 """Photos to tags: `ramkit tag`."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ramkit import console
+from ramkit.cli.explained import FOLDER, Explainer, as_document, print_explained
 from ramkit.cli.options import ARTIFACTS, ArtifactsOption, JsonOption, ModelOption
 
 if TYPE_CHECKING:
+    from ramkit.explanation import Explanation
     from ramkit.stages.tag import TaggedPhoto, TagScore
 
 
@@ -25,6 +29,11 @@ def tag(
     at_least: Annotated[
         int, typer.Option(min=0, help="Tags a photo gets even below the model's own threshold, marked as unsure.")
     ] = 5,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Tell why: descriptions chosen, heat maps; writes a PNG a photo."),
+    ] = False,
+    explain_to: Annotated[Path, typer.Option(help="Folder of the PNGs of --explain.")] = FOLDER,
     json: JsonOption = False,
     artifacts: ArtifactsOption = ARTIFACTS,
 ) -> None:
@@ -40,6 +49,7 @@ def tag(
     found = stage.tag(
         photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, at_least=at_least, track=track
     )
+    explainer = Explainer(tagger, explain_to) if explain else None
     failed = total = 0
     documents = []
     for photo in found:
@@ -47,10 +57,15 @@ def tag(
         failed += bool(photo.error)
         if photo.error:
             console.print_error(photo.error)
+        why, picture = explainer.explain(photo) if explainer else ([], None)
         if json:
-            documents.append(_as_document(photo))
+            documents.append(_as_document(photo, why))
         elif not photo.error:
             _print_tags(photo)
+            if why:
+                print_explained(why, tagger.token_places)
+        if picture:
+            console.say(f"why, as a picture: {picture}")
     if json:
         console.print_json(documents)
     if failed and total > 1:
@@ -59,14 +74,18 @@ def tag(
         raise typer.Exit(1)
 
 
-def _as_document(photo: "TaggedPhoto") -> dict[str, Any]:
+def _as_document(photo: "TaggedPhoto", why: Sequence["Explanation"]) -> dict[str, Any]:
+    explained = {entry.tag: {"explanation": as_document(entry)} for entry in why}
     document: dict[str, Any] = {
         "image": photo.image,
         "tags": [
-            {"tag": entry.tag, "score": round(entry.score, 4), **dict.fromkeys(_marks(entry), True)}
+            {
+                "tag": entry.tag, "score": round(entry.score, 4), **dict.fromkeys(_marks(entry), True),
+                **explained.get(entry.tag, {}),
+            }
             for entry in photo.tags
         ],
-    }
+    }  # fmt: skip
     return {**document, "error": photo.error} if photo.error else document
 
 

@@ -76,12 +76,24 @@ class AlignmentDecoder(nn.Module):
             queries: text-side queries [B, C, E], or [C, E] when every image is asked the same.
             tokens: projected image tokens [B, T, E], the global one first.
         """
-        states = F.relu(self.input(queries))
-        if states.ndim == 2:
-            states = states.expand(tokens.shape[0], -1, -1)
+        states = self._start(queries, tokens)
         for layer in self.layers:
             if self.recompute_activations and torch.is_grad_enabled():
                 states = checkpoint(layer, states, tokens, use_reentrant=False)
             else:
                 states = layer(states, tokens)
         return states
+
+    def attentions(self, queries: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Attention weights [L, B, C, 1 + T] of each of L layers, mean over its heads. Arguments as `forward`."""
+        states = self._start(queries, tokens)
+        found = states.new_empty(len(self.layers), *states.shape[:2], tokens.shape[1])
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, DecoderLayer)
+            found[number] = layer.attention(states, tokens)
+            states = layer(states, tokens)
+        return found
+
+    def _start(self, queries: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        states = F.relu(self.input(queries))
+        return states if states.ndim == 3 else states.expand(tokens.shape[0], -1, -1)

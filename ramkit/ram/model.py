@@ -95,3 +95,9 @@ class AlignmentHead(nn.Module):
         states = self.decoder(queries, tokens)
         logits = self.decoder.readout(states).squeeze(-1)
         return logits if self.similarity is None else logits + self.similarity(queries, states, tokens[:, 0])
+
+    def direct(self, queries: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """The part [B, C] of `align` that does not come from the decoder: 0 without the direct similarity."""
+        if self.similarity is None:
+            return tokens.new_zeros(tokens.shape[0], queries.shape[-2])
+        return self.similarity.direct(queries, tokens[:, 0])

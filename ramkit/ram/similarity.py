@@ -38,9 +38,16 @@ class Similarity(nn.Module):
 
     def forward(self, queries: torch.Tensor, states: torch.Tensor, global_feature: torch.Tensor) -> torch.Tensor:
         """[B, C] of queries [B, C, E] or [C, E], their states [B, C, Q] and V_global [B, E]."""
-        attended = (states * self.state_map(queries)).sum(dim=-1) * states.shape[-1] ** -0.5
+        return self.attended(queries, states) + self.direct(queries, global_feature)
+
+    def attended(self, queries: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """⟨h_i, U q_i⟩ / √Q, [B, C]: what the decoder saw."""
+        return (states * self.state_map(queries)).sum(dim=-1) * states.shape[-1] ** -0.5
+
+    def direct(self, queries: torch.Tensor, global_feature: torch.Tensor) -> torch.Tensor:
+        """s · cos(g(V_global), t(q_i)) + b, [B, C]: what passes the decoder by."""
         change = self.image_contract(F.gelu(self.image_expand(global_feature)))
         image = F.normalize(global_feature + change, dim=-1)
         text = F.normalize(self.text_map(queries), dim=-1)
         cosine = torch.einsum("be,bce->bc" if text.ndim == 3 else "be,ce->bc", image, text)
-        return attended + self.log_scale.exp() * cosine + self.bias
+        return self.log_scale.exp() * cosine + self.bias

@@ -1,7 +1,7 @@
 """descriptions → embeddings: every description's vector, computed once, so that training and tagging read them.
 
 The artefact holds `embeddings.safetensors` with `descriptions` [C, D, E] (zeros where a tag has fewer than D) and
-`counts` [C], and `texts.jsonl` with the hashes of the texts behind each row. Texts that an earlier embeddings
+`counts` [C], and `texts.jsonl` with the texts behind each row and their hashes. Texts that an earlier embeddings
 artefact of the same encoder holds are taken from there, and an interrupted run goes on where it stopped.
 """
 
@@ -15,14 +15,13 @@ import torch
 from ramkit import artifact
 from ramkit.artifact import Artifact, Draft
 from ramkit.config import EmbedConfig, as_dict
-from ramkit.embeddings import TENSORS, Embedded, read_embeddings, save_embeddings
+from ramkit.embeddings import TENSORS, TEXTS, Embedded, read_embeddings, save_embeddings
 from ramkit.errors import ArtifactError, InputError
 from ramkit.files import read_rows, write_rows
 from ramkit.progress import Track, silent
 from ramkit.tensors import load_tensors, save_tensors
 from ramkit.text.encoders import TextEncoder
 
-TEXTS = "texts.jsonl"
 _PART = 2048  # texts encoded between two savings
 
 
@@ -138,5 +137,8 @@ def _write(
     save_embeddings(work.path / TENSORS, Embedded(stacked, counts), config.precision)
     write_rows(
         work.path / TEXTS,
-        ({"tag": tag, "hashes": [_hash(text) for text in row]} for tag, row in zip(tags, texts, strict=True)),
+        (
+            {"tag": tag, "hashes": [_hash(text) for text in row], "texts": row}
+            for tag, row in zip(tags, texts, strict=True)
+        ),
     )

@@ -15,9 +15,9 @@ from ramkit.artifact import Artifact, Draft
 from ramkit.config import ImportConfig, as_dict
 from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
-from ramkit.files import sha256_of, write_rows
+from ramkit.files import sha256_of
 from ramkit.ram.published import DEFAULT_THRESHOLD, Published, read_published
-from ramkit.tagger import DESCRIPTIONS, save_parts
+from ramkit.tagger import save_parts
 from ramkit.text.encoders import load_text_encoder
 from ramkit.text.published_descriptions import read_published_entries
 from ramkit.weights import read_state_dict
@@ -68,12 +68,10 @@ def import_published(
             rows=[{"tag": tag, **({"threshold": limits[i]} if limits else {})} for i, tag in enumerate(names)],
             text_identity=_text_identity(config.text_encoder, published.config.embed_width),
             threshold=DEFAULT_THRESHOLD,
+            texts=[own for _, own in texts],
             weights=config.precision,
             vectors=config.precision,
         )
-        if texts:
-            rows = ({"tag": tag, "index": j, "text": text} for tag, own in texts for j, text in enumerate(own))
-            write_rows(work.path / DESCRIPTIONS, rows)
         work.statistics = _statistics(published, vectors, texts, limits, work)
         work.notes = {"checkpoint": checkpoint.name, "checkpoint_sha256": digest, **(origin or {})}
         return publish()

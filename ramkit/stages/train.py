@@ -13,7 +13,7 @@ from ramkit import artifact
 from ramkit.artifact import Artifact, Draft
 from ramkit.config import TrainConfig, as_dict
 from ramkit.distributed import Team, join_team
-from ramkit.embeddings import TENSORS, Embedded, read_embeddings
+from ramkit.embeddings import TENSORS, TEXTS, Embedded, read_embeddings
 from ramkit.errors import ArtifactError, InputError
 from ramkit.features import FeatureStore, compute_features
 from ramkit.files import read_rows
@@ -44,6 +44,7 @@ class Task:
 
     rows: list[dict[str, Any]]  # of the vocabulary, without what is held out
     embedded: Embedded
+    texts: list[list[str]]  # behind `embedded`, or none
     images: list[str]  # all photos of the triplets, by position
     training: list[Triplet]
     validation: list[Triplet]
@@ -146,6 +147,7 @@ def _publish(
         image_encoder=image_encoder.module,
         embedded=task.embedded,
         rows=task.rows,
+        texts=task.texts,
         text_encoder=tools.text_encoder,
         threshold=threshold,
     )
@@ -243,9 +245,11 @@ def _read_task(
     training, validation = split(useful, config.validation)
     if not training:
         raise InputError(f"{photos.path}: no photo with a tag or caption.", cure="Parse more captions.")
+    texts = [row["texts"] for row in read_rows(vectors.file(TEXTS)) if "texts" in row]  # older ones hold hashes alone
     task = Task(
         rows=[rows[number] for number in kept],
         embedded=read_embeddings(vectors.file(TENSORS)).choose(kept),
+        texts=[texts[number] for number in kept] if texts else [],
         images=[example.image for example in examples],
         training=training,
         validation=validation,

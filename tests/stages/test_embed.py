@@ -72,7 +72,9 @@ def test_each_tag_has_the_vectors_of_its_texts(
         torch.testing.assert_close(own, wanted.encode(described(tag)), atol=max(error, 1e-6), rtol=0)
     assert not found.descriptions[~found.present].any()
     assert sorted(encoder.texts) == sorted(texts)
-    assert [row["tag"] for row in read_rows(made.file("texts.jsonl"))] == list(TAGS)
+    assert [(row["tag"], row["texts"]) for row in read_rows(made.file("texts.jsonl"))] == [
+        (tag, described(tag)) for tag in TAGS
+    ]
     assert made.manifest["inputs"].keys() == {"vocabulary", "descriptions"}
     counted = {key: made.statistics[key] for key in ("tags", "texts", "encoded", "resumed")}
     assert counted == {"tags": 5, "texts": 18, "encoded": 18, "resumed": False}

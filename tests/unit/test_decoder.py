@@ -115,6 +115,16 @@ def test_the_decoder_projects_rectifies_and_stacks(decoder: AlignmentDecoder) ->
     assert decoder.readout(states).shape == (B, C, 1)
 
 
+def test_attentions_are_those_of_each_layer_on_the_states_before_it(decoder: AlignmentDecoder) -> None:
+    queries, tokens = drawn(B, C, E), drawn(B, T, E, seed=1)
+    first, second = decoder.layers
+    states = decoder.input(queries).clamp_min(0)
+    wanted = [first.attention(states, tokens), second.attention(first(states, tokens), tokens)]
+    torch.testing.assert_close(decoder.attentions(queries, tokens), torch.stack(wanted))
+    bare = AlignmentDecoder(embed_width=E, query_width=Q, heads=HEADS, hidden=HIDDEN, layers=0).double()
+    assert bare.attentions(queries, tokens).shape == (0, B, C, T)
+
+
 def test_queries_for_all_images_are_those_of_each(decoder: AlignmentDecoder) -> None:
     queries, tokens = drawn(C, E), drawn(B, T, E, seed=1)
     torch.testing.assert_close(decoder(queries, tokens), decoder(queries.expand(B, -1, -1), tokens))

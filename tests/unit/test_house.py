@@ -26,8 +26,8 @@ ROOM = 3
 STRANGERS = [{"ram", "fgvc"}]  # rooms that do not know each other
 
 WAIT_UNTIL_USED = {
-    "datasets", "huggingface_hub", "nltk", "open_clip", "openai", "pandas", "scipy", "sklearn", "spacy", "timm",
-    "torchvision",
+    "datasets", "huggingface_hub", "matplotlib", "nltk", "open_clip", "openai", "pandas", "scipy", "sklearn", "spacy",
+    "timm", "torchvision",
 }  # fmt: skip
 HEAVY = WAIT_UNTIL_USED | {"PIL", "numpy", "pyarrow", "safetensors", "tokenizers", "torch", "transformers"}
 LIGHT = ("cli", "config", "artifact", "files", "errors", "console", "progress")  # import without the heavy ones

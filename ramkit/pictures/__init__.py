@@ -1,0 +1,1 @@
+"""Charts, heat maps and the page of a report: what models know, drawn for people."""
