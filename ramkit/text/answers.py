@@ -26,6 +26,7 @@ _REFUSAL = re.compile(
     r"|\bcould you (please )?(provide|clarify|specify)\b|\bals (ki|sprachmodell)|\ben tant qu'(ia|intelligence)",
     re.IGNORECASE,
 )
+_REFUSAL_WORD = re.compile(r"\b(?:i|as|als|en|my|there|cannot|sorry|unfortunately|without|could)\b")
 _PREAMBLE = re.compile(
     r"^(sure|certainly|of course|absolutely|okay|ok|great question|here('s| is| are)|below (is|are)|answer|description"
     r"|assistant|response)\b[^.!?\n]{0,80}?[:!]\s*",
@@ -106,7 +107,7 @@ def judge(
         longest: most tokens.
         english: whether the list of visual words applies.
     """
-    if _REFUSAL.search(answer[:_REFUSED_WITHIN]):
+    if is_refusal(answer[:_REFUSED_WITHIN]):
         return Verdict("", "refusal")
     text, mended = _plain(answer[:LONGEST], prompt)
     if not text:
@@ -126,6 +127,11 @@ def judge(
     if mark in seen:
         return Verdict(text, "repeat")
     return Verdict(text, "", mended, mark)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text says that it will not describe; most lack every word that such a text has."""
+    return _REFUSAL_WORD.search(text.lower()) is not None and _REFUSAL.search(text) is not None
 
 
 def is_visual(text: str) -> bool:

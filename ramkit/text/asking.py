@@ -240,7 +240,7 @@ class Asking:
             rest = chain(begun, jobs)
             async with asyncio.TaskGroup() as group:
                 # A few workers more than requests: while they judge answers, as many requests as may be are under way.
-                for _ in range(self.concurrency + self.concurrency // 4 + 1):
+                for _ in range(2 * self.concurrency):
                     group.create_task(self._work(rest))
 
     async def run_in_batches(self, state: Path, *, poll: float = 30.0) -> None:
@@ -338,6 +338,7 @@ class Asking:
         self._calls += 1
         async with self._under_way:
             reply = await self.client.ask(question)
+        await asyncio.sleep(0)  # the next request goes out before this answer is judged
         self._failures = 0
         await self.log.append(self.take(job, reply, question.prompt))
         self._show()
