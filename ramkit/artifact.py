@@ -108,9 +108,15 @@ class Draft:
     statistics: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
-    def publish(self) -> Artifact:
-        """Write the manifest and rename the folder to the next free version, durably."""
+    def publish(self, *, again: bool = True) -> Artifact:
+        """Write the manifest and rename the folder to the next free version, durably.
+
+        Where `again` is false and the newest version is the same in all but its date, that one is returned instead.
+        """
         manifest = _manifest(self)
+        newest = None if again else up_to_date(self.root, self.kind, self.inputs, self.config)
+        if newest is not None and newest.id == manifest["id"]:
+            return newest
         write_whole(self.path / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         home = self.root / self.kind
         version = max(versions(self.root, self.kind), default=0) + 1
@@ -189,6 +195,18 @@ def find(root: Path, kind: str, which: str | None = None) -> Artifact:
     return load(root / kind / f"v{version}", kind, version=version)
 
 
+def up_to_date(root: Path, kind: str, inputs: Sequence[Artifact], config: dict[str, Any]) -> Artifact | None:
+    """The newest artefact of a kind, if it is whole and was made from these inputs with this configuration."""
+    if not versions(root, kind):
+        return None
+    try:
+        newest = find(root, kind)
+    except ArtifactError:
+        return None
+    same = newest.manifest["inputs"] == _inputs(inputs) and newest.config == json.loads(json.dumps(config))
+    return newest if same else None
+
+
 def versions(root: Path, kind: str) -> list[int]:
     """Version numbers of a kind, ascending."""
     home = root / kind
@@ -253,7 +271,7 @@ def _manifest(work: Draft) -> dict[str, Any]:
         "kind": work.kind,
         "id": _content_id(work.kind, files),
         "files": files,
-        "inputs": {source.kind: source.id for source in work.inputs},
+        "inputs": _inputs(work.inputs),
         "config": work.config,
         "statistics": work.statistics,
         "notes": work.notes,
@@ -262,6 +280,10 @@ def _manifest(work: Draft) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return {**manifest, "seal": _seal(manifest)}
+
+
+def _inputs(sources: Sequence[Artifact]) -> dict[str, str]:
+    return {source.kind: source.id for source in sources}
 
 
 def _seal(manifest: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What people see: progress bars, tables and one-line errors. Only the command line uses it."""
 
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from ramkit.progress import Detail, Item
 
+_TELL_EVERY = 60.0  # seconds, where there is no terminal to draw on
 Branch = tuple[str, Sequence["Branch"]]  # a title, and what grows from it
 
 # Progress and remarks go to standard error, so that standard output holds results alone.
@@ -19,9 +21,9 @@ results = Console(highlight=False, emoji=False)
 def track(
     items: Iterable[Item], *, total: int | None, what: str, done: int = 0, detail: Detail | None = None
 ) -> Iterable[Item]:
-    """A `Track` that draws a progress bar on a terminal and stays silent elsewhere."""
+    """A `Track` that draws a progress bar on a terminal; elsewhere it is silent but for a line a minute of details."""
     if not errors.is_terminal:
-        yield from items
+        yield from items if detail is None else _told_now_and_then(items, total, what, done, detail)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -33,6 +35,17 @@ def track(
         for item in items:
             yield item
             progress.update(task, advance=1, detail=detail() if detail is not None else "")
+
+
+def _told_now_and_then(
+    items: Iterable[Item], total: int | None, what: str, done: int, detail: Detail
+) -> Iterable[Item]:
+    told = time.monotonic()
+    for number, item in enumerate(items, start=done + 1):
+        yield item
+        if time.monotonic() - told > _TELL_EVERY:
+            told = time.monotonic()
+            say(f"{what}: {number:,} of {total or 0:,}, {detail()}")
 
 
 def say(message: str) -> None:

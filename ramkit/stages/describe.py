@@ -87,7 +87,12 @@ def describe(
     wanted, inputs, contexts = _given(artifacts, config, vocabulary, tags, triplets)
     if config.llm == "wordnet":
         return _by_wordnet(artifacts, config, wanted, inputs, contexts, wordnet, track)
-    return _by_llm(artifacts, config, wanted, inputs, contexts, run or Run(), track)
+    run = run or Run()
+    done = artifact.up_to_date(artifacts, "descriptions", inputs, _what_is_asked(config, inputs, wanted))
+    if done is not None and not done.statistics.get("missing"):
+        run.tell(f"nothing to do: {done.name} is up to date.")
+        return done
+    return _by_llm(artifacts, config, wanted, inputs, contexts, run, track)
 
 
 def plan_describe(
@@ -156,7 +161,7 @@ def _by_wordnet(
             "licence": LICENCE,
             "method": "composed from glosses and relations; no LLM",
         }
-        return draft.publish()
+        return draft.publish(again=False)
 
 
 def _by_llm(
@@ -228,6 +233,12 @@ def _open_draft(
     artifacts: Path, config: DescribeConfig, inputs: list[Artifact], tags: list[Tag]
 ) -> AbstractContextManager[Draft]:
     """The draft that a run with the same question, answers and tags goes on with, however it is carried out."""
+    settings = _what_is_asked(config, inputs, tags)
+    return artifact.draft(artifacts, "descriptions", inputs=inputs, config=settings, resumable=True)
+
+
+def _what_is_asked(config: DescribeConfig, inputs: list[Artifact], tags: list[Tag]) -> dict[str, Any]:
+    """The settings that answers depend on, as the manifest has them."""
     import hashlib
 
     settings = as_dict(config)
@@ -236,7 +247,7 @@ def _open_draft(
     settings["prompts"] = list(config.prompts or PAPER_PROMPTS)
     if not any(source.kind == "vocabulary" for source in inputs):
         settings["tags"] = hashlib.sha256("\n".join(tag.name for tag in tags).encode()).hexdigest()
-    return artifact.draft(artifacts, "descriptions", inputs=inputs, config=settings, resumable=True)
+    return settings
 
 
 def _ledger(config: DescribeConfig, tags: list[Tag]) -> Ledger:

@@ -9,7 +9,6 @@ model, parameters) enter it without being asked again. Workers, as many as reque
 import asyncio
 import hashlib
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,6 @@ from ramkit.text.prompts import ask, context_of, is_english
 _KEPT = ("tag", "prompt", "index", "key", "text", "doubt")
 _MOST_ROUNDS, _MOST_IN_BATCH = 5, 10_000  # of the Batch API, which takes 50,000 questions at once
 _PROBES = 3  # questions that find out how many answers a server gives at once
-_TELL_EVERY = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -226,7 +224,6 @@ class Asking:
     stopped_by: RamkitError | None = None
     _failures: int = 0
     _calls: int = 0
-    _told: float = field(default_factory=time.monotonic)
     _soft: dict[tuple[int, int], list[Verdict]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -273,7 +270,9 @@ class Asking:
     def _progress(self) -> Iterator[None]:
         """Shows answers as they come; an error that a user can mend stops the run and is kept for its end."""
         done = self.ledger.there
-        items = self.track(range(self.ledger.wanted - done), total=self.ledger.wanted, what="asking", done=done)
+        items = self.track(
+            range(self.ledger.wanted - done), total=self.ledger.wanted, what="asking", done=done, detail=self.so_far
+        )
         self._ticks, self._shown = iter(items), done
         try:
             yield
@@ -398,9 +397,6 @@ class Asking:
         while self._shown < self.ledger.there:
             next(self._ticks, None)
             self._shown += 1
-        if time.monotonic() - self._told > _TELL_EVERY:
-            self._told = time.monotonic()
-            self.tell(f"so far: {self.so_far()}")
 
     def so_far(self) -> str:
         """Calls, tokens and cost of this ledger, earlier runs included."""

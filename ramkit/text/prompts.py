@@ -56,6 +56,13 @@ _MASS = _words(
     "guacamole hummus salsa icing frosting asparagus cauliflower garlic ginger parsley cilantro basil photography "
     "agriculture architecture electricity machinery wallpaper carpeting plywood tinfoil"
 )
+# Activities that are nouns: what one does with them.
+_PLAYED = _words(
+    "tennis baseball soccer basketball football volleyball cricket golf hockey polo rugby badminton lacrosse croquet "
+    "softball billiards chess checkers poker dodgeball kickball frisbee pong"
+)
+_DONE = _words("yoga karate judo gymnastics archery motocross rodeo homework laundry makeup")
+_DONE_ONCE = _words("trick stunt handstand wheelie haircut ollie")
 _SILENT_H = ("hour", "honest", "honor", "honour", "heir")
 _SOUNDS_LIKE_CONSONANT = re.compile(
     r"(uni([^nm]|$)|unim?[aeiou]|use|usu|uten|ukul|eu|ewe|one\b|once|ufo\b|urin|ura|uran)"
@@ -63,8 +70,8 @@ _SOUNDS_LIKE_CONSONANT = re.compile(
 
 
 def template(tag: str, kind: str = "object") -> str:
-    """Description 0 of a tag: "a photo of a dog.", "a photo of an umbrella.", "a photo of scissors."."""
-    return fill(TEMPLATE, tag, kind)
+    """Description 0 of a tag: "a photo of a dog.", "… an umbrella.", "… scissors.", "… riding.", "… something red."."""
+    return f"a photo of something {tag}." if kind == "attribute" else fill(TEMPLATE, tag, kind)
 
 
 def ask(prompt: str, tag: str, kind: str = "object") -> str:
@@ -73,7 +80,10 @@ def ask(prompt: str, tag: str, kind: str = "object") -> str:
 
 
 def fill(pattern: str, tag: str, kind: str = "object") -> str:
-    """Put a tag where `{}` stands; "a {}" takes the article that the tag takes, and a plural turns the verb."""
+    """Put a tag where `{}` stands; "a {}" takes the article that the tag takes, a plural turns the verb, and an action
+    is named by what one is doing."""
+    if kind == "action":
+        tag = gerund_phrase(tag)
     if is_plural(tag, kind):
         pattern = re.sub(r"\bdoes a \{\}", "do a {}", pattern)
         pattern = re.sub(r"\ba \{\} looks\b", "a {} look", pattern)
@@ -91,6 +101,19 @@ def with_article(tag: str, kind: str = "object") -> str:
     if kind in ("action", "attribute") or is_plural(tag, kind) or _is_mass(tag) or _has_determiner(tag):
         return tag
     return f"{'an' if _starts_with_vowel_sound(tag) else 'a'} {tag}"
+
+
+def gerund_phrase(action: str) -> str:
+    """ "ride a bike" → "riding a bike", "tennis" → "playing tennis"; what begins with a gerund stays."""
+    first, _, rest = action.partition(" ")
+    last = action.rpartition(" ")[2].lower()
+    if last in _PLAYED and (not rest or first.lower() in ("table", "water", "ice", "ping", "beach", "air")):
+        return f"playing {action}"
+    if action.lower() in _DONE:
+        return f"doing {action}"
+    if action.lower() in _DONE_ONCE:
+        return f"doing a {action}"
+    return f"{_gerund(first)} {rest}".strip() if first else action
 
 
 def is_plural(tag: str, kind: str = "object") -> bool:
@@ -144,8 +167,9 @@ def context_of(tag: str, kind: str, gloss: str) -> str:
     if gloss:
         return f'Here "{tag}" means: {gloss.rstrip(".")}.'
     if kind in ("attribute", "action", "scene"):
+        name = gerund_phrase(tag) if kind == "action" else tag
         said = {"attribute": "a visual attribute of things", "action": "an action", "scene": "a place or scene"}[kind]
-        return f'Here "{tag}" names {said} as seen in photos.'
+        return f'Here "{name}" names {said} as seen in photos.'
     return ""
 
 
@@ -177,3 +201,22 @@ def _starts_with_vowel_sound(text: str) -> bool:
 def is_english(prompt: str) -> bool:
     """Whether a prompt is English, by its small words: lists of English words must not judge answers in another."""
     return re.search(r"\b(what|the|looks?|how|appearance|concisely|briefly|visual)\b", prompt.lower()) is not None
+
+
+def _gerund(verb: str) -> str:
+    """The -ing form of an English verb."""
+    lower = verb.lower()
+    if lower.endswith("ing") and len(lower) > 5:
+        return verb
+    if lower in ("be", "see", "flee"):
+        return f"{verb}ing"
+    if lower.endswith("ic"):
+        return f"{verb}king"
+    if lower.endswith("ie"):
+        return f"{verb[:-2]}ying"
+    if lower.endswith("e") and not lower.endswith(("ee", "oe", "ye")):
+        return f"{verb[:-1]}ing"
+    one_syllable = re.fullmatch(r"(qu|[^aeiou])*[aeiou][bdgklmnprtz]", lower)
+    if one_syllable or re.search(r"(run|put|set|sit|begin|forget|swim|cut|spin|nap|trot)$", lower):
+        return f"{verb}{verb[-1]}ing"
+    return f"{verb}ing"

@@ -21,12 +21,11 @@ from typing import Any
 
 from ramkit.errors import MissingError
 from ramkit.text.photo_words import PHOTO_SENSES, READ_BY_PARTS, SAID_IN_WORDNET, SEEN
-from ramkit.text.prompts import is_plural, template, with_article
+from ramkit.text.prompts import gerund_phrase, is_plural, template, with_article
 from ramkit.text.wordnet_sentences import (
     clean,
     definition_of,
     frames,
-    gerund_phrase,
     names_of,
     of_adjective,
     of_noun,

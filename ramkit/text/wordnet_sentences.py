@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ramkit.text.prompts import is_plural, listed, with_article
+from ramkit.text.prompts import gerund_phrase, is_plural, listed, with_article
 
 MAX_WORDS = 40  # of one sentence: CLIP reads 77 tokens, and long glosses stop being about looks
 
@@ -174,12 +174,6 @@ def names_of(sense: Any, *, but: str) -> list[str]:
     return common or names[:1]
 
 
-def gerund_phrase(phrase: str) -> str:
-    """ "ride a bike" → "riding a bike"; one that begins with a gerund stays."""
-    words = phrase.split()
-    return " ".join([_gerund(words[0]), *words[1:]]) if words else phrase
-
-
 def _kind_and_parts(sense: Any, tag: str, subject: str) -> Iterator[str]:
     parents = _parents(sense, tag)
     if parents:
@@ -335,20 +329,3 @@ def _at_a_break(words: list[str]) -> list[str]:
         if kept[index].endswith((",", ";", ":")):
             return kept[: index + 1]
     return kept
-
-
-def _gerund(verb: str) -> str:
-    """The -ing form of an English verb."""
-    lower = verb.lower()
-    if lower.endswith("ing") and len(lower) > 5:
-        return verb
-    if lower in ("be", "see", "flee"):
-        return f"{verb}ing"
-    if lower.endswith("ie"):
-        return f"{verb[:-2]}ying"
-    if lower.endswith("e") and not lower.endswith(("ee", "oe", "ye")):
-        return f"{verb[:-1]}ing"
-    one_syllable = re.fullmatch(r"(qu|[^aeiou])*[aeiou][bdgklmnprtz]", lower)
-    if one_syllable or re.search(r"(run|put|set|sit|begin|forget|swim|cut|spin|nap|trot)$", lower):
-        return f"{verb}{verb[-1]}ing"
-    return f"{verb}ing"

