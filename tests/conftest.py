@@ -5,6 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+# Before torch and rich are imported: small tensors are done sooner on one thread, two tests side by side get in each
+# other's way less, and tables shall be as wide as the `ramkit` fixture says.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("COLUMNS", None)
+
 import pytest
 
 

@@ -115,7 +115,7 @@ def test_an_import_that_breaks_off_leaves_nothing(files: Path, tmp_path: Path, m
     def full(*_: Any, **__: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(stage, "write_rows", full)
+    monkeypatch.setattr("ramkit.tagger.write_rows", full)
     for output in (None, tmp_path / "model"):
         with pytest.raises(OSError, match="No space"):
             stage.import_published(

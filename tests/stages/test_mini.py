@@ -12,8 +12,8 @@ from PIL import Image
 
 from ramkit import artifact
 from ramkit.config import EvaluateConfig
-from ramkit.files import write_rows
 from ramkit.labels import read_labels
+from ramkit.labels.labelled import of_photos
 from ramkit.stages.evaluate import evaluate, read_metrics
 from ramkit.tagger import BUNDLED, Tagger, find_model
 
@@ -88,14 +88,10 @@ def test_a_single_colour_is_no_crowd(mini: Tagger) -> None:
 
 def test_it_keeps_its_quality_on_labelled_photos(shared: Path, tmp_path: Path) -> None:
     """On the first 150 labelled photos, with a margin for rounding on other machines."""
-    photos = read_labels(
-        [str(shared / "data" / "coco-captions" / "val-00.tar")], image_field="image", labels_field="labels"
-    )[:150]
-    rows = [{"image": photo.image, "labels": photo.labels} for photo in photos]
-    write_rows(tmp_path / "labels.jsonl", rows)
-    config = EvaluateConfig(least_positives=5)
+    whole = read_labels([str(shared / "data" / "coco-captions" / "val-00.tar")])
+    labelled = of_photos(whole.photos[:150])
     metrics = read_metrics(
-        evaluate(artifacts=tmp_path, config=config, sources=[str(tmp_path / "labels.jsonl")], model="mini")
+        evaluate(artifacts=tmp_path, config=EvaluateConfig(least_positives=5), labelled=labelled, model="mini")
     )
     assert metrics["photos"] == 150
     assert metrics["mAP"] > MEASURED - 0.005
@@ -103,8 +99,8 @@ def test_it_keeps_its_quality_on_labelled_photos(shared: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_the_figure_that_is_claimed(shared: Path, tmp_path: Path) -> None:
-    sources = [str(shared / "data" / "coco-captions" / "val-00.tar")]
-    made = evaluate(artifacts=tmp_path, config=EvaluateConfig(), sources=sources, model="mini")
+    labelled = read_labels([str(shared / "data" / "coco-captions" / "val-00.tar")])
+    made = evaluate(artifacts=tmp_path, config=EvaluateConfig(), labelled=labelled, model="mini")
     assert read_metrics(made)["mAP"] == pytest.approx(CLAIMED, abs=0.003)
 
 

@@ -60,8 +60,8 @@ def test_it_learns_which_tags_are_true(trained: Home, photos: list[str]) -> None
 def test_the_artefact_tells_what_it_holds(trained: Home) -> None:
     made = artifact.find(trained.root, "model")
     assert set(made.manifest["files"]) == {
-        "model.json", *WEIGHTS, "embeddings.safetensors", "vocabulary.jsonl", "log.jsonl", "steps.csv",
-        "sentence_encoder.safetensors", "sentence_encoder.json", "tokenizer.json",
+        "model.json", *WEIGHTS, "embeddings.safetensors", "vocabulary.jsonl", "descriptions.jsonl",
+        "log.jsonl", "steps.csv", "sentence_encoder.safetensors", "sentence_encoder.json", "tokenizer.json",
     }  # fmt: skip
     assert made.manifest["inputs"].keys() == {"vocabulary", "triplets", "embeddings"}
     counts = made.statistics
