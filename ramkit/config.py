@@ -180,9 +180,39 @@ class EvaluateConfig:
     resamples: int = 1000  # of the photos, for intervals; 0 makes none
     seed: int = 0
     published_metric: bool = False  # show mAP as RAM++'s published evaluation forms it
+    keep_features: bool = True  # image features stay in the cache, so that other names take seconds; else logits alone
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One of several models that are evaluated side by side."""
+
+    name: str = ""  # as tables call it; empty: the model's own
+    model: str = ""  # as --model, or open_clip:MODEL/WEIGHTS; empty: the newest trained here, else mini
+    # own: tags by the model's own descriptions, other names by the benchmark's; or all names by the template alone, or
+    # by the benchmark's descriptions. open_clip: own is an ensemble of templates.
+    queries: Literal["own", "template", "descriptions"] = "own"
+    descriptions: str = ""  # file of descriptions; empty: the benchmark's
+    templates: tuple[str, ...] = ()  # of an open_clip model, `{}` where the name goes; empty: CLIP's 80
+    reweighting: bool = True  # false: plain means of the descriptions
 
 
 Stage = TypeVar("Stage")
+
+
+def read_config_rows(path: Path, key: str, row: type[Stage]) -> list[Stage]:
+    """The tables `[[key]]` of a TOML file, one `row` each.
+
+    Raises:
+        InputError: no such file, not TOML, anything but such tables, or as in `read_config`.
+    """
+    document = _load_toml(path)
+    tables = document.get(key)
+    if set(document) != {key} or not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise InputError(f"{path}: expected tables [[{key}]] and nothing else.", cure=f"Begin each with [[{key}]].")
+    return [row(**_checked_keys(path, table, row)) for table in tables]
+
+
 SHIPPED = Path(__file__).parent / "configs"  # settings for published data sets, asked for by name: `--config fine-cub`
 
 
@@ -232,8 +262,12 @@ _TOML_NAMES = {
 
 
 def _read_toml(path: Path, stage: type) -> dict[str, Any]:
+    return _checked_keys(path, _load_toml(path), stage)
+
+
+def _load_toml(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.", cure="Check the path given to --config.") from None
     except OSError as error:
@@ -242,6 +276,9 @@ def _read_toml(path: Path, stage: type) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML ({error}).", cure="Mend that line.") from None
+
+
+def _checked_keys(path: Path, values: dict[str, Any], stage: type) -> dict[str, Any]:
     hints = typing.get_type_hints(stage)
     known = [entry.name for entry in fields(stage)]
     for key, value in values.items():

@@ -47,9 +47,10 @@ def figures(
     whole = metrics.pooled(scores, labels)
     given = whole.threshold if threshold is None else threshold
     best, _ = metrics.best_thresholds(scores, labels)
+    own = np.where(np.isnan(measured.thresholds), given, measured.thresholds)
     points: dict[str, tuple[float | None, npt.ArrayLike]] = {
         "given": (given, given),
-        "per tag": (None, measured.thresholds),
+        "per tag": (None, own),
         "best": (whole.threshold, whole.threshold),
         "best per tag": (None, np.nan_to_num(best, nan=np.inf)),
     }
@@ -76,7 +77,7 @@ def figures(
             "f1": _interval(drawn_f1, values["f1"]),
         }
     values["at"] = at
-    return Figures(values, _per_tag(measured, scores, single, resampled, best), single, resampled)
+    return Figures(values, _per_tag(measured, scores, own, single, resampled, best), single, resampled)
 
 
 def difference(one: Figures, other: Figures) -> dict[str, Any]:
@@ -100,11 +101,12 @@ def per_tag_csv(rows: list[dict[str, Any]]) -> str:
 def _per_tag(
     measured: Measured,
     scores: metrics.Scores,
+    own: npt.NDArray[np.floating],
     single: npt.NDArray[np.float64],
     resampled: npt.NDArray[np.float64],
     best: npt.NDArray[np.float64],
 ) -> list[dict[str, Any]]:
-    at_own = metrics.per_tag_precision_recall_f1(scores, measured.labels, measured.thresholds)
+    at_own = metrics.per_tag_precision_recall_f1(scores, measured.labels, own)
     rows = []
     for number, column in enumerate(measured.columns):
         ap = _number(single[number])
@@ -116,7 +118,7 @@ def _per_tag(
                 "positives": int(measured.labels[:, number].sum()),
                 "ap": ap,
                 "ap_interval": _interval(resampled[:, number], ap),
-                "threshold": column.threshold,
+                "threshold": float(own[number]),
                 "precision": precision,
                 "recall": recall,
                 "f1": f1,

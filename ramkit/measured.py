@@ -6,11 +6,15 @@ photos.jsonl         one row a photo that could be read, in the order of N: imag
 names.jsonl          one row a name, in the order of C: name, in_vocabulary, threshold, tag (its number in the model's
                      vocabulary, or null), text (how it was asked), by_alias (the vocabulary has it under another name)
 unreadable.jsonl     one row a photo that could not be read: image, error
+models.jsonl         one row a model, the one measured first: model (as tables call it), scale (of its logits: `logit`,
+                     or `cosine` of a model with two towers)
+
+What was measured beside it on the same photos stands in `logits.1`, `names.1.jsonl` and so on.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +24,8 @@ from ramkit.artifact import Artifact
 from ramkit.files import read_rows, write_rows
 from ramkit.tensors import load_tensors, save_tensors
 
-SCORES, PHOTOS, NAMES, UNREADABLE = "scores.safetensors", "photos.jsonl", "names.jsonl", "unreadable.jsonl"
+SCORES, PHOTOS, UNREADABLE, MODELS = "scores.safetensors", "photos.jsonl", "unreadable.jsonl", "models.jsonl"
+Scale = Literal["logit", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Name:
 
     name: str
     tag: int | None  # its number in the model's vocabulary; None: asked as an open-set word
-    threshold: float  # least score σ(logit) at which it counts as found
+    threshold: float | None  # least score at which it counts as found; None: the model has none
     text: str = ""  # how it was asked, where not by its name
     by_alias: bool = False  # the vocabulary has it under another name
 
@@ -52,11 +57,13 @@ class Measured:
     logits: npt.NDArray[np.float32]
     labels: npt.NDArray[np.bool_]
     unreadable: dict[str, str] = field(default_factory=dict)  # reference → why
+    model: str = ""  # as tables call it
+    scale: Scale = "logit"
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
-        """σ(logit) [N, C]."""
-        return torch.from_numpy(self.logits).sigmoid().numpy()
+        """[N, C]: σ(logit), or the cosine as it is."""
+        return torch.from_numpy(self.logits).sigmoid().numpy() if self.scale == "logit" else self.logits
 
     @property
     def names(self) -> list[str]:
@@ -69,38 +76,56 @@ class Measured:
 
     @property
     def thresholds(self) -> npt.NDArray[np.float32]:
-        """[C]"""
+        """[C], NaN where the model has none."""
         return np.array([column.threshold for column in self.columns], dtype=np.float32)
 
 
-def save_measured(folder: Path, measured: Measured) -> None:
-    """Write all files of a measurement into a report's folder."""
-    tensors = {"logits": torch.from_numpy(measured.logits), "labels": torch.from_numpy(measured.labels)}
-    save_tensors(folder / SCORES, tensors)
-    write_rows(
-        folder / PHOTOS,
-        ({"image": image, "labels": own} for image, own in zip(measured.photos, measured.true, strict=True)),
-    )
-    write_rows(folder / NAMES, map(_row, measured.columns))
-    write_rows(folder / UNREADABLE, ({"image": image, "error": why} for image, why in measured.unreadable.items()))
+def save_measured(folder: Path, *models: Measured) -> None:
+    """Write what models told of the same photos and names into a report's folder, the one measured first."""
+    first = models[0]
+    logits = {_numbered("logits", number): torch.from_numpy(one.logits) for number, one in enumerate(models)}
+    save_tensors(folder / SCORES, {**logits, "labels": torch.from_numpy(first.labels)})
+    photos = zip(first.photos, first.true, strict=True)
+    write_rows(folder / PHOTOS, ({"image": image, "labels": own} for image, own in photos))
+    for number, one in enumerate(models):
+        write_rows(folder / _names_file(number), map(_row, one.columns))
+    write_rows(folder / UNREADABLE, ({"image": image, "error": why} for image, why in first.unreadable.items()))
+    write_rows(folder / MODELS, ({"model": one.model, "scale": one.scale} for one in models))
 
 
-def read_measured(report: Artifact) -> Measured:
-    """What `save_measured` wrote.
+def read_measured(report: Artifact, number: int = 0) -> Measured:
+    """What `save_measured` wrote of one of the models, counted from 0.
 
     Raises:
-        ArtifactError: the report keeps no scores.
+        ArtifactError: the report keeps no scores, or none of that model.
     """
     tensors = load_tensors(report.file(SCORES))
     photos = list(read_rows(report.file(PHOTOS)))
+    columns = [_name(row) for row in read_rows(report.file(_names_file(number)))]
+    about = list(read_rows(report.file(MODELS)))[number]
     return Measured(
         [row["image"] for row in photos],
         [row["labels"] for row in photos],
-        [_name(row) for row in read_rows(report.file(NAMES))],
-        tensors["logits"].numpy(),
+        columns,
+        tensors[_numbered("logits", number)].numpy(),
         tensors["labels"].numpy(),
         {row["image"]: row["error"] for row in read_rows(report.file(UNREADABLE))},
+        about["model"],
+        about["scale"],
     )
+
+
+def read_all_measured(report: Artifact) -> list[Measured]:
+    """Of all models that were measured side by side."""
+    return [read_measured(report, number) for number, _ in enumerate(read_rows(report.file(MODELS)))]
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}.{number}" if number else name
+
+
+def _names_file(number: int) -> str:
+    return f"{_numbered('names', number)}.jsonl"
 
 
 def _row(column: Name) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A photo is named by a reference: a path, or `shard.tar::member.jpg` for one inside a webdataset shard.
 """
 
+import hashlib
 import io
 import os
 import re
@@ -19,6 +20,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ramkit.errors import InputError
+from ramkit.files import sha256_of
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif", ".avif"})
 MEMBER = "::"
@@ -82,6 +84,16 @@ def read_photo(reference: str) -> Image.Image:
         raise InputError(f"{reference}: not an image, or one of no pixels, or damaged.", cure=_CURE) from None
     except Exception as error:  # on damaged files Pillow's decoders raise errors of nearly every class
         raise InputError(f"{reference}: not a readable image ({_first_line(error)}).", cure=_CURE) from None
+
+
+def content_digest(reference: str) -> str:
+    """SHA-256 of a photo's bytes, whatever it is called and wherever it lies; empty where there are none."""
+    try:
+        if inside := split_reference(reference):
+            return hashlib.sha256(read_member(*inside)).hexdigest()
+        return sha256_of(Path(reference))
+    except (InputError, OSError, ValueError):
+        return ""
 
 
 class _Quiet:

@@ -61,6 +61,10 @@ def evaluate(
     resamples: Annotated[
         int | None, typer.Option(min=0, help="Of the photos, for 95 % intervals; 0 makes none. Default: 1000.")
     ] = None,
+    keep_features: Annotated[
+        bool,
+        typer.Option(help="Keep image features, so that other names take seconds; else the scores alone."),
+    ] = True,
     published_metric: Annotated[
         bool, typer.Option(help="Show mAP as RAM++'s published evaluation has it: tags without positives count 0.")
     ] = False,
@@ -69,7 +73,7 @@ def evaluate(
     artifacts: ArtifactsOption = ARTIFACTS,
 ) -> None:
     """Measure a model on labelled photos: model → report. Without labels: on the photos that training kept aside."""
-    from ramkit.config import EvaluateConfig, read_config
+    from ramkit.config import EvaluateConfig, ModelRow, read_config
     from ramkit.labels.images import missing_of
     from ramkit.stages import evaluate as stage
 
@@ -78,12 +82,18 @@ def evaluate(
         images=tuple(images) if images else None, descriptions=descriptions, labels_field=labels_field,
         image_field=image_field, split=split, least_positives=least_positives, threshold=threshold,
         resamples=resamples, published_metric=published_metric or None,
+        keep_features=None if keep_features else False,
     )  # fmt: skip
     labelled = stage.read_set(settings, sources or [])
     if labelled is not None:  # before a long run: which photos it will go without
         _tell_missing(missing_of(photo.image for photo in labelled.photos), len(labelled.photos))
     made = stage.evaluate(
-        artifacts=artifacts, config=settings, labelled=labelled, model=model, triplets=triplets, track=console.track
+        artifacts=artifacts,
+        config=settings,
+        labelled=labelled,
+        models=[ModelRow(model=model or "")],
+        triplets=triplets,
+        track=console.track,
     )
     metrics = stage.read_metrics(made)
     if labelled is None:

@@ -8,34 +8,35 @@ neither as tags nor as aliases are asked as open-set words and reported on their
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ramkit import artifact
 from ramkit.artifact import Artifact
-from ramkit.config import EvaluateConfig, as_dict
-from ramkit.embeddings import Embedded
+from ramkit.config import EvaluateConfig, ModelRow, as_dict
 from ramkit.errors import InputError
-from ramkit.features import read_batches
-from ramkit.figures import Sampling, figures, per_tag_csv
+from ramkit.figures import Figures, Sampling, difference, figures, per_tag_csv
 from ramkit.files import read_rows, write_whole
 from ramkit.labels import LabelColumns, LabelledPhoto, LabelledSet, read_labels
 from ramkit.labels.images import missing_of
 from ramkit.labels.labelled import of_photos, with_names
 from ramkit.labels.published import read_benchmark
 from ramkit.labels.sources import read_names
-from ramkit.measured import Measured, Name, save_measured
+from ramkit.measured import Measured, save_measured
 from ramkit.progress import Track, silent
+from ramkit.scorers import CLIP, TaggerScorer, TwoTowerScorer
+from ramkit.scoring import score_photos
 from ramkit.tagger import Tagger, find_model
+from ramkit.text.prompts import TEMPLATE
 from ramkit.text.published_descriptions import read_published_descriptions
 from ramkit.triplets import read_triplets, split
 
 METRICS, PER_TAG = "metrics.json", "per_tag.csv"
-_BATCH = 16
+FEATURES = ".features"  # folder in the artefact root, the cache
 _LISTED = 20
 
 
@@ -44,37 +45,43 @@ def evaluate(
     artifacts: Path,
     config: EvaluateConfig,
     labelled: LabelledSet | None = None,
-    model: str | None = None,
+    models: Sequence[ModelRow] = (ModelRow(),),
     triplets: str | None = None,
     track: Track = silent,
 ) -> Artifact:
-    """Score photos whose labels are known and publish a report.
+    """Score photos whose labels are known, by one model or by several on one pass, and publish a report.
 
     Args:
         labelled: the photos, as `read_set` gives them; None takes their labels from captions.
+        models: the first is the one measured, which the others are compared with.
         triplets: a triplets artefact whose tags are the labels, instead.
 
     Raises:
         InputError: no photo can be read, or no label is true of any.
     """
-    tagger = Tagger(find_model(artifacts, model))
-    inputs = [tagger.source]
+    first = models[0]
+    source = None if first.model.startswith(CLIP) else find_model(artifacts, first.model or None)
+    inputs = [] if source is None else [source]
     labels_from = "people"
     if labelled is None:
-        origin = artifact.find(artifacts, "triplets", triplets) if triplets else _own_triplets(artifacts, tagger)
-        labelled = _from_triplets(origin, tagger, everything=triplets is not None)
+        if source is None:
+            raise InputError(f"{first.model}: was trained on nothing here.", cure="Name labelled photos.")
+        origin = artifact.find(artifacts, "triplets", triplets) if triplets else _own_triplets(artifacts, source)
+        labelled = _from_triplets(origin, source, everything=triplets is not None)
         inputs.append(origin)
         labels_from = "captions" if triplets else "captions of photos kept aside"
-    measured = _measure(tagger, labelled, config, track)
-    threshold = tagger.threshold if config.threshold is None else config.threshold
-    sampling = Sampling(config.resamples, config.seed)
-    found = figures(measured, threshold=threshold, common=measured.known, sampling=sampling)
-    about = {"labels_from": labels_from, "remark": labelled.remark, **_about(measured)}
-    metrics = {**about, **found.values, "per_tag": found.per_tag}
-    with artifact.draft(artifacts, "report", inputs=inputs, config=as_dict(config)) as work:
-        save_measured(work.path, measured)
+    scorers = [_scorer(artifacts, row, labelled, config) for row in models]
+    measured = _measure(artifacts, scorers, models, labelled, config, track)
+    found = [_figures(one, scorer, measured[0], config) for one, scorer in zip(measured, scorers, strict=True)]
+    about = {"labels_from": labels_from, "remark": labelled.remark, **_about(measured[0])}
+    metrics = {**about, **found[0].values, "per_tag": found[0].per_tag}
+    if len(models) > 1:
+        metrics["models"] = _side_by_side(measured, scorers, found)
+    settings = {**as_dict(config), "models": [as_dict(row) for row in models]}
+    with artifact.draft(artifacts, "report", inputs=inputs, config=settings) as work:
+        save_measured(work.path, *measured)
         write_whole(work.path / METRICS, json.dumps(metrics, indent=2) + "\n")
-        write_whole(work.path / PER_TAG, per_tag_csv(found.per_tag))
+        write_whole(work.path / PER_TAG, per_tag_csv(found[0].per_tag))
         work.statistics = {key: value for key, value in metrics.items() if isinstance(value, int | float | str)}
         return work.publish()
 
@@ -108,76 +115,91 @@ def read_metrics(report: Artifact) -> dict[str, Any]:
     return metrics
 
 
-def _own_triplets(artifacts: Path, tagger: Tagger) -> Artifact:
+def _own_triplets(artifacts: Path, model: Artifact) -> Artifact:
     """The triplets that the model was trained on."""
-    wanted = tagger.source.manifest["inputs"].get("triplets")
+    wanted = model.manifest["inputs"].get("triplets")
     for version in artifact.versions(artifacts, "triplets"):
         if artifact.read_manifest(artifacts / "triplets" / f"v{version}")["id"] == wanted:
             return artifact.find(artifacts, "triplets", str(version))
     raise InputError(
-        f"{artifacts}: does not hold the triplets that {tagger.source.name} was trained on.",
+        f"{artifacts}: does not hold the triplets that {model.name} was trained on.",
         cure="Name labelled photos (ramkit evaluate LABELS.jsonl) or --triplets.",
     )
 
 
-def _from_triplets(origin: Artifact, tagger: Tagger, *, everything: bool) -> LabelledSet:
+def _from_triplets(origin: Artifact, model: Artifact, *, everything: bool) -> LabelledSet:
     names = sorted({tag for row in read_rows(origin.file("triplets.jsonl")) for tag in row["tags"]})
     photos = read_triplets(origin, names)
     if not everything:
-        _, photos = split(photos, tagger.source.config.get("validation", 0.0))
+        _, photos = split(photos, model.config.get("validation", 0.0))
     if not photos:
         raise InputError(f"{origin.name}: no photo to evaluate on.", cure="Train with validation above 0.")
     return of_photos(LabelledPhoto(photo.image, [names[tag] for tag in photo.tags]) for photo in photos)
 
 
-def _measure(tagger: Tagger, labelled: LabelledSet, config: EvaluateConfig, track: Track) -> Measured:
-    columns = [_column(tagger, labelled, name) for name in _names(labelled, config.least_positives)]
-    texts = read_published_descriptions(Path(config.descriptions)) if config.descriptions else {}
-    asked, order = _questions(tagger, columns, texts)
-    photos = labelled.photos
-    references = [photo.image for photo in photos]
-    batches = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
-    rows: list[torch.Tensor] = []
-    read: list[int] = []
-    unreadable: dict[str, str] = {}
-    for positions, pixels, bad in track(batches, total=-(-len(references) // _BATCH), what="evaluating"):
-        unreadable.update({references[position]: reason for position, reason in bad.items()})
-        if pixels is not None:
-            features = tagger.features(pixels)
-            rows.append(torch.cat([tagger.logits(features, part) for part in asked], dim=1))
-            read.extend(positions)
-    if not rows:
+def _scorer(
+    artifacts: Path, row: ModelRow, labelled: LabelledSet, config: EvaluateConfig
+) -> TaggerScorer | TwoTowerScorer:
+    names = _names(labelled, config.least_positives)
+    file = row.descriptions or config.descriptions
+    if row.queries == "descriptions" and not file:
+        raise InputError('A model is to be asked by "descriptions", but none are given.', cure="Name --descriptions.")
+    texts = read_published_descriptions(Path(file)) if file else {}
+    if row.model.startswith(CLIP):
+        templates = [TEMPLATE] if row.queries == "template" else row.templates
+        chosen = texts if row.queries == "descriptions" else {}
+        return TwoTowerScorer(row.model, names, labelled.texts, templates=templates, texts=chosen)
+    tagger = Tagger(find_model(artifacts, row.model or None))
+    return TaggerScorer(tagger, names, labelled.texts, queries=row.queries, texts=texts, reweighting=row.reweighting)
+
+
+def _measure(
+    artifacts: Path,
+    scorers: Sequence[TaggerScorer | TwoTowerScorer],
+    models: Sequence[ModelRow],
+    labelled: LabelledSet,
+    config: EvaluateConfig,
+    track: Track,
+) -> list[Measured]:
+    """What each model tells of the photos that can be read."""
+    references = [photo.image for photo in labelled.photos]
+    logits, failed = score_photos(
+        artifacts / FEATURES, references, scorers, keep_features=config.keep_features, track=track
+    )
+    read = [position for position in range(len(references)) if position not in failed]
+    unreadable = {references[position]: why for position, why in failed.items()}
+    if not read:
         raise InputError(
             f"None of {len(references)} photos can be read; the first: {next(iter(unreadable.values()))}",
             cure="Name the folder with the photos: --images DIR",
         )
-    true = [photos[position].labels for position in read]
-    labels = np.array([[column.name in own for column in columns] for own in map(set, true)])
+    photos, true = [references[position] for position in read], [labelled.photos[position].labels for position in read]
+    labels = np.array([[column.name in own for column in scorers[0].columns] for own in map(set, true)])
     if not labels.any():
         raise InputError(
-            "No name is true of a photo that can be read.", cure=f"The first: {next(iter(unreadable.values()))}"
+            "No name is true of a photo that can be read.",
+            cure=f"The first that cannot: {next(iter(unreadable.values()))}" if unreadable else "Check the labels.",
         )
-    logits = torch.cat(rows).numpy()[:, order]
-    return Measured([references[position] for position in read], true, columns, logits, labels, unreadable)
+    return [
+        Measured(photos, true, scorer.columns, rows[read], labels, unreadable, row.name or scorer.name, scorer.scale)
+        for rows, scorer, row in zip(logits, scorers, models, strict=True)
+    ]
 
 
-def _column(tagger: Tagger, labelled: LabelledSet, name: str) -> Name:
-    text = labelled.texts.get(name, name)
-    number = tagger.numbers.get(text.lower())
-    if number is None:
-        return Name(name, None, tagger.threshold, labelled.texts.get(name, ""))
-    by_alias = tagger.tags[number].lower() != text.lower()
-    return Name(name, number, tagger.thresholds[number], labelled.texts.get(name, ""), by_alias)
+def _figures(
+    measured: Measured, scorer: TaggerScorer | TwoTowerScorer, first: Measured, config: EvaluateConfig
+) -> Figures:
+    given = config.threshold if config.threshold is not None and measured.scale == "logit" else scorer.threshold
+    return figures(measured, threshold=given, common=first.known, sampling=Sampling(config.resamples, config.seed))
 
 
-def _questions(
-    tagger: Tagger, columns: Sequence[Name], texts: Mapping[str, Sequence[str]]
-) -> tuple[list[Embedded], np.ndarray]:
-    """The columns' descriptions, tags before open-set words, and the order [C] that brings answers to columns."""
-    own = tagger.vocabulary.choose([column.tag for column in columns if column.tag is not None])
-    typed = [column.asked for column in columns if not column.known]
-    order = np.argsort(np.argsort([not column.known for column in columns], kind="stable"), kind="stable")
-    return [own, *([tagger.describe(typed, texts)] if typed else [])], order
+def _side_by_side(
+    measured: Sequence[Measured], scorers: Sequence[TaggerScorer | TwoTowerScorer], found: Sequence[Figures]
+) -> list[dict[str, Any]]:
+    return [
+        {"model": one.model, "settings": asdict(scorer.settings), **own.values, "difference": difference(own, found[0])}
+        for one, scorer, own in zip(measured, scorers, found, strict=True)
+    ]
 
 
 def _names(labelled: LabelledSet, least: int) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from tiny_home import SHOWN, TAGS, Home
 
 from ramkit import artifact
-from ramkit.config import EvaluateConfig
+from ramkit.config import EvaluateConfig, ModelRow
 from ramkit.embeddings import Embedded
 from ramkit.errors import ArtifactError, InputError
 from ramkit.labels.published import BENCHMARKS, Benchmark
@@ -38,7 +38,8 @@ def run(
 ) -> Any:
     config = EvaluateConfig(**settings)
     labelled = read_set(config, list(map(str, sources)))
-    made = evaluate(artifacts=home.root, config=config, labelled=labelled, model=model, triplets=triplets)
+    models = [ModelRow(model=model or "")]
+    made = evaluate(artifacts=home.root, config=config, labelled=labelled, models=models, triplets=triplets)
     return made, read_metrics(made)
 
 
@@ -49,6 +50,11 @@ def shown(photo: str) -> list[str]:
 def write_labels(path: Path, photos: Sequence[str], label: Callable[[str], list[str]] = shown) -> Path:
     path.write_text("\n".join(json.dumps({"image": photo, "labels": label(photo)}) for photo in photos))
     return path
+
+
+def seen(tagger: Tagger, photo: str) -> torch.Tensor:
+    """Features [1, T, V] in half precision, as they are kept."""
+    return tagger.features(tagger.preprocess(read_photo(photo))[None]).half().float()
 
 
 def scores_of(home: Home, photos: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -63,9 +69,7 @@ def scores_of(home: Home, photos: Sequence[str], names: Sequence[str]) -> np.nda
             if number is not None
             else Embedded(tagger.text_encoder.encode([f"a photo of a {name}."])[:, None], alone)
         )
-        rows = [
-            tagger.logits(tagger.features(tagger.preprocess(read_photo(photo))[None]), asked)[0, 0] for photo in photos
-        ]
+        rows = [tagger.logits(seen(tagger, photo), asked)[0, 0] for photo in photos]
         columns.append(torch.stack(rows).sigmoid())
     return torch.stack(columns, dim=1).numpy()
 
@@ -198,7 +202,9 @@ def test_what_cannot_be_measured_is_told(home: Home, photos: list[str], tmp_path
         InputError, match=r"None of 3 photos can be read; the first: .*/0\.jpg: no such file\. .*--images"
     ):
         run(home, write_labels(tmp_path / "gone.jsonl", gone, lambda _: ["cat"]))
-    with pytest.raises(InputError, match=r"No name is true of a photo that can be read\. .*0\.jpg: no such file"):
+    with pytest.raises(
+        InputError, match=r"No name is true of a photo that can be read\. The first .*0\.jpg: no such file"
+    ):
         run(home, write_labels(tmp_path / "l.jsonl", [*gone, photos[0]], lambda p: ["cat"] if p in gone else []))
     with pytest.raises(ArtifactError, match=r"has no model:v9 \(there: v1\)\."):
         run(home, write_labels(tmp_path / "l.jsonl", photos), model="v9")
@@ -281,7 +287,7 @@ def test_names_that_are_no_tags_are_asked_by_their_descriptions(home: Home, phot
     np.testing.assert_allclose(np.delete(plain, 2, axis=1), np.delete(told, 2, axis=1), atol=1e-5)
     tagger = Tagger(artifact.find(home.root, "model"))
     asked = Embedded(tagger.text_encoder.encode(texts)[None], torch.tensor([2]))
-    features = tagger.features(torch.stack([tagger.preprocess(read_photo(photo)) for photo in photos]))
+    features = torch.cat([seen(tagger, photo) for photo in photos])
     np.testing.assert_allclose(told[:, 2], tagger.scores(features, [asked])[:, 0], atol=1e-5)
 
 
