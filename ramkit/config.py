@@ -123,7 +123,7 @@ class FineTrainConfig:
     # A timm model, open_clip:MODEL/WEIGHTS, or `mini` or model:vN for the encoder of a tagging model.
     image_encoder: str = "vit_base_patch16_224.augreg_in21k"
     image_weights: str = "timm"  # of a timm model: `timm` (its hub), a file, package:NAME, or empty for random ones
-    image_size: int = 448  # pixels of both sides; 0 takes the encoder's own
+    image_size: int = 0  # pixels of both sides; 0 takes the encoder's own; 448 is usual for published figures
     text_encoder: str = "mini"  # `mini`, sentence:FOLDER or open_clip:MODEL/WEIGHTS
     # Which patches the last layer sees: those the class token attends to (SsVP; ViTs with a class token only), those
     # that respond most to the photo's mean (no transformer needed; not in the paper), or all.
@@ -146,6 +146,7 @@ class FineTrainConfig:
     epochs: int = 30
     fusion_epochs: int = 10  # of stage 2
     batch: int = 16
+    fusion_batch: int = 64
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 5e-5
     head_factor: float = 10.0  # new layers learn so many times faster than the image encoder's last one
@@ -157,6 +158,8 @@ class FineTrainConfig:
     temperature: float = 0.07  # τ of L_i2T
     clip_gradient: float = 1.0  # largest norm of the gradient; 0 leaves it as it is
     precision: Literal["float32", "bfloat16"] = "bfloat16"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int = 2  # processes that decode photos
     prompt_chunk: int = 128  # prompts encoded at once; with more kinds, activations are computed twice to save memory
     seed: int = 0
     checkpoint_steps: int = 200

@@ -46,9 +46,11 @@ def create_image_encoder(name: str, *, weights: str = "", size: int = 0) -> Imag
         InputError: timm has no such model, or the weights are of another architecture.
         MissingError: the weights cannot be fetched, or their package is not installed.
     """
-    module = build_timm(name, size=size, pretrained=weights == TIMM)
-    if weights and weights != TIMM:
+    from_file = bool(weights) and weights != TIMM
+    module = build_timm(name, size=0 if from_file else size, pretrained=weights == TIMM)
+    if from_file:  # whose position embeddings are of the model's own size
         load_image_weights(module, weights)
+        fit_to_size(name, module, size)
     settings: dict[str, Any] = vars(module)["pretrained_cfg"]
     preprocess = Preprocess(
         size=size or settings["input_size"][-1],
@@ -83,6 +85,20 @@ def build_timm(name: str, *, size: int = 0, pretrained: bool = False) -> nn.Modu
             f"{name} cannot be built for images of {size} pixels ({reason}).", cure="Choose another image_size."
         ) from None
     return module.to(memory_format=torch.channels_last)
+
+
+def fit_to_size(name: str, module: Any, size: int) -> None:
+    """Fit a model of fixed input size to another one, its position embeddings interpolated."""
+    import timm
+
+    if size and timm.models.get_pretrained_cfg_value(name, "fixed_input_size"):
+        try:
+            module.set_input_size(img_size=(size, size))
+        except (AttributeError, AssertionError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"{name} cannot be fitted to images of {size} pixels ({reason}).", cure="Choose another image_size."
+            ) from None
 
 
 def load_image_weights(module: nn.Module, source: str) -> None:

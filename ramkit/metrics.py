@@ -232,3 +232,23 @@ class _Curve:
         area = (gained * right / np.maximum(above, 1)).sum(axis=0)
         total = gained.sum(axis=0)
         return np.divide(area, total, out=np.full(counts.shape[1], np.nan), where=total > 0)
+
+
+# ---- one kind a photo
+
+
+def recalls(scores: Scores, kinds: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Share of each kind's photos [C] for which it comes first; NaN for a kind without photos."""
+    right = scores.argmax(axis=1) == kinds
+    photos = np.bincount(kinds, minlength=scores.shape[1])
+    hits = np.bincount(kinds[right], minlength=scores.shape[1])
+    return np.divide(hits, photos, out=np.full(len(photos), np.nan), where=photos > 0)
+
+
+def confusions(scores: Scores, kinds: npt.NDArray[np.integer]) -> list[tuple[int, int, int]]:
+    """(kind, the kind it was taken for, times), the most frequent first."""
+    found: dict[tuple[int, int], int] = {}
+    for kind, taken in zip(kinds.tolist(), scores.argmax(axis=1).tolist(), strict=True):
+        if kind != taken:
+            found[kind, taken] = found.get((kind, taken), 0) + 1
+    return sorted(((kind, taken, times) for (kind, taken), times in found.items()), key=lambda row: (-row[2], row))

@@ -36,9 +36,9 @@ class Preprocess:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"  # or bicubic; both antialiased, as PIL does
 
-    def __call__(self, photo: Image.Image) -> torch.Tensor:
-        """Pixels [3, size, size] of an RGB photo."""
-        resized = photo.resize((self.size, self.size), Image.Resampling[self.interpolation.upper()])
+    def __call__(self, photo: Image.Image, box: tuple[float, float, float, float] | None = None) -> torch.Tensor:
+        """Pixels [3, size, size] of an RGB photo, or of a box of it: left, top, right and bottom in its pixels."""
+        resized = photo.resize((self.size, self.size), Image.Resampling[self.interpolation.upper()], box)
         pixels = torch.from_numpy(np.array(resized, dtype=np.float32)).permute(2, 0, 1) / 255
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         return (pixels - mean[:, None, None]) / std[:, None, None]

@@ -1,4 +1,6 @@
-"""A BERT of a few thousand random weights with a WordPiece tokenizer, in the files the transformers library writes."""
+"""A BERT of a few thousand random weights with a WordPiece tokenizer, in the files the transformers library writes; a
+CLIP in those of open_clip.
+"""
 
 import json
 import string
@@ -10,6 +12,11 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 WIDTH, LAYERS, HEADS, HIDDEN, POSITIONS = 32, 2, 4, 48, 40
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
 WORDS = ("a", "of", "photo", "the", "dog", "cat", "red", "on", "with", "and", ".", ",")
 
 
@@ -77,4 +84,15 @@ def write_bert(folder: Path, seed: int = 0) -> Path:
     (folder / "config.json").write_text(json.dumps(config))
     made.save(str(folder / "tokenizer.json"))
     save_file(bert_weights(made.get_vocab_size(), seed), folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def write_clip(folder: Path, seed: int = 0) -> Path:
+    """The folder, filled: `open_clip:local-dir:FOLDER` names a model of both towers."""
+    import open_clip
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CLIP, "preprocess_cfg": {}}))
+    torch.manual_seed(seed)
+    save_file(open_clip.CLIP(**CLIP).state_dict(), folder / "open_clip_model.safetensors")
     return folder

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ramkit import __version__, console
-from ramkit.cli import artifacts, describe, embed, evaluate, import_published, parse_tags, pull, tag, train
+from ramkit.cli import artifacts, describe, embed, evaluate, fine, import_published, parse_tags, pull, tag, train
 from ramkit.errors import RamkitError
 
 app = typer.Typer(
@@ -85,6 +85,7 @@ def _options(
 
 _PHOTOS, _STAGES, _LOOK = "Tag photos", "Train a model, stage by stage", "Look"
 _PUBLISHED = "Published models"
+_FINE = "Tell kinds apart"
 
 app.command("tag", rich_help_panel=_PHOTOS)(tag.tag)
 app.command("pull", rich_help_panel=_PUBLISHED)(pull.pull)
@@ -94,4 +95,5 @@ app.command("describe", rich_help_panel=_STAGES)(describe.describe)
 app.command("embed", rich_help_panel=_STAGES)(embed.embed)
 app.command("train", rich_help_panel=_STAGES)(train.train)
 app.command("evaluate", rich_help_panel=_STAGES)(evaluate.evaluate)
+app.add_typer(fine.app, name="fine", rich_help_panel=_FINE)
 app.add_typer(artifacts.app, name="artifacts", rich_help_panel=_LOOK)

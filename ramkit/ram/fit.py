@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from ramkit.checkpoints import Checkpoints
 from ramkit.errors import InputError
 from ramkit.progress import Track
 from ramkit.ram.captions import CaptionVectors, one_of
-from ramkit.ram.checkpoints import Checkpoints
 from ramkit.ram.objective import LOSSES, Losses
 from ramkit.ram.photo_batches import ImageBatch, ImageSource
 from ramkit.ram.training import Trainer, batches, epoch_order

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ramkit.checkpoints import Checkpoints
 from ramkit.config import TrainConfig
 from ramkit.distributed import ALONE, Team
 from ramkit.embeddings import Embedded
-from ramkit.ram.checkpoints import Checkpoints
 from ramkit.ram.distillation import Distillation
 from ramkit.ram.model import AlignmentHead
 from ramkit.ram.objective import LOSSES, Inputs, Losses, Objective

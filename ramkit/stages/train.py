@@ -11,6 +11,7 @@ import torch
 
 from ramkit import artifact
 from ramkit.artifact import Artifact, Draft
+from ramkit.checkpoints import Checkpoints
 from ramkit.config import TrainConfig, as_dict
 from ramkit.distributed import Team, join_team
 from ramkit.embeddings import TENSORS, TEXTS, Embedded, read_embeddings
@@ -21,7 +22,6 @@ from ramkit.image_encoder import ImageEncoder, create_image_encoder
 from ramkit.metrics import best_threshold, mean_average_precision
 from ramkit.progress import Track, silent
 from ramkit.ram.captions import CaptionVectors
-from ramkit.ram.checkpoints import Checkpoints
 from ramkit.ram.distillation import Distillation, read_distillation
 from ramkit.ram.fit import Examples, fit, none_readable
 from ramkit.ram.model import AlignmentHead, ModelConfig

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from ramkit.ram.checkpoints import Checkpoints
+from ramkit.checkpoints import Checkpoints
 
 
 @pytest.fixture

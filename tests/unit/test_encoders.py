@@ -193,34 +193,21 @@ def test_minilm_is_as_sentence_transformers_computes_it() -> None:
 
 # ---- open_clip
 
-TINY_CLIP = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
-
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a CLIP of random weights, as open_clip's `local-dir:` reads it."""
-    import open_clip
-
-    folder = tmp_path_factory.mktemp("clip")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY_CLIP, "preprocess_cfg": {}}))
-    torch.manual_seed(0)
-    model = open_clip.CLIP(**TINY_CLIP)
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    return folder
+    return tiny_models.write_clip(tmp_path_factory.mktemp("clip"))
 
 
 def test_an_open_clip_text_tower_gives_unit_vectors(clip: Path) -> None:
     import open_clip
 
     found = load_text_encoder(f"open_clip:local-dir:{clip}")
-    assert found.width == TINY_CLIP["embed_dim"]
+    assert found.width == tiny_models.CLIP["embed_dim"]
     texts = [f"{'red ' * (number % 5)}dog {number}" for number in range(70)]
     vectors = found.encode(texts)
-    model = open_clip.CLIP(**TINY_CLIP).eval()
+    model = open_clip.CLIP(**tiny_models.CLIP).eval()
     model.load_state_dict(load_file(clip / "open_clip_model.safetensors"))
     with torch.inference_mode():
         wanted = F.normalize(model.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts)), dim=-1)
@@ -231,7 +218,7 @@ def test_an_open_clip_text_tower_gives_unit_vectors(clip: Path) -> None:
 def test_open_clip_weights_may_be_a_file(tmp_path: Path, clip: Path) -> None:
     import open_clip
 
-    (tmp_path / "ramkit-tiny.json").write_text(json.dumps(TINY_CLIP))
+    (tmp_path / "ramkit-tiny.json").write_text(json.dumps(tiny_models.CLIP))
     open_clip.add_model_config(tmp_path / "ramkit-tiny.json")
     weights = clip / "open_clip_model.safetensors"
     found = load_text_encoder(f"open_clip:ramkit-tiny/{weights}")
@@ -263,9 +250,9 @@ def test_weights_trained_with_quick_gelu_run_with_it(
     """open_clip's plain ViT-B-16 has GELU, OpenAI's weights want x·σ(1.702 x): it warns, and computes other vectors."""
     import open_clip
 
-    model = open_clip.CLIP(**TINY_CLIP, quick_gelu=quick).eval()
+    model = open_clip.CLIP(**tiny_models.CLIP, quick_gelu=quick).eval()
     save_file(model.state_dict(), tmp_path / "w.safetensors")
-    monkeypatch.setattr(open_clip.factory, "get_model_config", lambda _: json.loads(json.dumps(TINY_CLIP)))
+    monkeypatch.setattr(open_clip.factory, "get_model_config", lambda _: json.loads(json.dumps(tiny_models.CLIP)))
     monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda *_, **__: str(tmp_path / "w.safetensors"))
     found = load_text_encoder(f"open_clip:ViT-B-16/{weights}").encode(TEXTS)
     with torch.inference_mode():

@@ -7,12 +7,14 @@ from ramkit.metrics import (
     average_precisions,
     best_threshold,
     best_thresholds,
+    confusions,
     interval,
     mean_average_precision,
     per_tag_precision_recall_f1,
     pooled,
     precision_recall_f1,
     published_average_precisions,
+    recalls,
     resampled_average_precisions,
     resampled_f1,
     top_k_accuracy,
@@ -235,3 +237,12 @@ def test_intervals_hold_the_mean_of_other_photos_as_often_as_they_say() -> None:
         low, high = interval(values, mean_average_precision(scores, labels))
         held += low <= wanted <= high
     assert 50 <= held <= 60
+
+
+def test_recalls_and_confusions_of_one_kind_a_photo() -> None:
+    scores = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
+    kinds = np.array([0, 1, 0, 0, 1])
+    found = recalls(scores, kinds)
+    assert found[:2].tolist() == [1 / 3, 1 / 2]
+    assert np.isnan(found[2]), "no photo"
+    assert confusions(scores, kinds) == [(0, 1, 2), (1, 0, 1)]

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ramkit.checkpoints import Checkpoints
 from ramkit.config import TrainConfig, with_values
 from ramkit.embeddings import Embedded
-from ramkit.ram.checkpoints import Checkpoints
 from ramkit.ram.losses import asymmetric_loss
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.ram.questions import draw_questions
