@@ -259,6 +259,12 @@ def lineage_of(artifact: Artifact) -> list[dict[str, Any]]:
     return [own, *manifest["lineage"]]
 
 
+def ancestor(of: Artifact, kind: str) -> str | None:
+    """Id of the nearest ancestor of a kind: the triplets that a model, or the one it was made from, learnt from."""
+    own = of.manifest["inputs"].get(kind)
+    return own or next((entry["id"] for entry in of.manifest["lineage"] if entry.get("kind") == kind), None)
+
+
 def _manifest(work: Draft) -> dict[str, Any]:
     files = {name: _describe_file(work.path / name) for name in _file_names(work.path)}
     ancestors: dict[str, dict[str, Any]] = {}

@@ -200,6 +200,22 @@ class ModelRow:
     reweighting: bool = True  # false: plain means of the descriptions
 
 
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """model and report → the model with thresholds and chances."""
+
+    # What thresholds are for: the best F_β over all photo–tag pairs, or of each tag by itself; a precision of each tag;
+    # a number of tags a photo.
+    aim: Literal["f", "tag-f", "precision", "tags"] = "f"
+    beta: float = 1.0  # of F_β: above 1 recall counts more, below 1 precision
+    precision: float = 0.8
+    tags: float = 5.0  # a photo
+    only_open_set: bool = False  # fit the threshold of typed words, leave the tags as they are
+    folds: int = 5  # of the cross-validation that tells how good the result is
+    open_set_photos: int = 1000  # photos on which names are asked as typed words, at most
+    seed: int = 0
+
+
 Stage = TypeVar("Stage")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -105,6 +106,19 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                     cure="Mend that line.",
                 )
             yield row
+
+
+def share(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, or a copy where it lies on another disk.
+
+    From then on neither may be written into: `write_whole` and `write_rows` put a new file in the place of the old.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def cache_directory() -> Path:

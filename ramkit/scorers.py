@@ -59,7 +59,7 @@ class TaggerScorer:
         self.name = tagger.source.name
         self.threshold: float | None = tagger.threshold
         self.settings = _settings_of(tagger, queries, self._texts, reweighting)
-        self.columns = [_column(tagger, name, asked.get(name, "")) for name in names]
+        self.columns = [_column(tagger, name, asked.get(name, ""), self._texts) for name in names]
 
     @property
     def identity(self) -> str:
@@ -177,11 +177,11 @@ def _settings_of(tagger: Tagger, queries: str, texts: Texts, reweighting: bool) 
     )
 
 
-def _column(tagger: Tagger, name: str, text: str) -> Name:
+def _column(tagger: Tagger, name: str, text: str, texts: Texts) -> Name:
     asked = (text or name).lower()
     number = tagger.numbers.get(asked)
     if number is None:
-        return Name(name, None, tagger.threshold, text)
+        return Name(name, None, tagger.threshold if texts.get(asked) else tagger.open_set_threshold, text)
     return Name(name, number, tagger.thresholds[number], text, tagger.tags[number].lower() != asked)
 
 

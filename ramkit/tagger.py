@@ -1,6 +1,6 @@
 """A trained model, ready to tag: what a model artefact holds, how it is saved, loaded and asked.
 
-model.json                 architecture, threshold, text encoder's identity
+model.json                 architecture, thresholds, text encoder's identity
 head.safetensors           projection, re-weighting temperature, alignment decoder
 image_encoder.safetensors  the timm model
 embeddings.safetensors     descriptions' vectors [C, D, E] and their counts [C]
@@ -25,7 +25,7 @@ from ramkit import artifact
 from ramkit.artifact import Artifact
 from ramkit.embeddings import TENSORS, Embedded, read_embeddings, save_embeddings
 from ramkit.errors import ArtifactError
-from ramkit.files import read_rows, write_rows
+from ramkit.files import read_rows, share, write_rows
 from ramkit.image_encoder import build_timm, spatial_features
 from ramkit.photos import Preprocess
 from ramkit.ram.model import AlignmentHead, ModelConfig
@@ -51,6 +51,7 @@ _COMPARED = 8  # texts
 DESCRIPTIONS = "descriptions.jsonl"
 BUNDLED = Path(__file__).parent / "bundled"
 MINI = "mini"
+Line = tuple[float, float]  # slope, offset
 
 
 def find_model(root: Path, which: str | None = None) -> Artifact:
@@ -79,7 +80,10 @@ class Tagger:
         settings = json.loads(source.file(_CONFIG).read_text(encoding="utf-8"))
         self.source = source
         self.config = _model_config(settings["model"])
-        self.threshold: float = settings["threshold"]
+        self.threshold: float = settings["threshold"]  # of tags that have none of their own
+        self.open_set_threshold: float = settings.get("open_set_threshold", self.threshold)  # of typed words
+        self.calibration: Line | None = _line(settings.get("calibration"))  # of tags that have none of their own
+        self.open_set_calibration: Line | None = _line(settings.get("open_set_calibration"))
         self.text_identity: dict[str, str] = settings["text_encoder"]
         if text_encoder and not self.has_text_encoder:
             self.text_identity = {**self.text_identity, "spec": text_encoder}
@@ -145,6 +149,13 @@ class Tagger:
         At 1 a tag is never found, though a score may round to 1.
         """
         return [row.get("threshold", self.threshold) for row in self.rows]
+
+    @cached_property
+    def calibrations(self) -> list[Line] | None:
+        """Line of each of C tags: the chance that a tag is true is σ(slope · logit + offset). None: not calibrated."""
+        if self.calibration is None:
+            return None
+        return [_line(row.get("calibration")) or self.calibration for row in self.rows]
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -301,6 +312,37 @@ def _description_rows(tags: Sequence[str], texts: Sequence[Sequence[str]]) -> It
 def preprocess_of(config: ModelConfig) -> Preprocess:
     """How photos are prepared for this model's image encoder."""
     return Preprocess(config.image_size, config.mean, config.std, config.interpolation)
+
+
+def save_calibrated(
+    folder: Path,
+    source: Artifact,
+    *,
+    threshold: float,
+    calibration: Line | None,
+    open_set_threshold: float,
+    open_set_calibration: Line,
+    rows: Sequence[dict[str, Any]],
+) -> None:
+    """Write all files of a model that differs from its source in thresholds and calibration alone.
+
+    What does not change is shared with the source on disk where the file system can, else copied.
+    """
+    for name in source.manifest["files"]:
+        if name not in (_CONFIG, _VOCABULARY):
+            share(source.file(name), folder / name)
+    write_rows(folder / _VOCABULARY, rows)
+    settings = json.loads(source.file(_CONFIG).read_text(encoding="utf-8"))
+    settings["threshold"] = threshold
+    if calibration is not None:
+        settings["calibration"] = list(calibration)
+    settings["open_set_threshold"] = open_set_threshold
+    settings["open_set_calibration"] = list(open_set_calibration)
+    (folder / _CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _line(values: Sequence[float] | None) -> Line | None:
+    return None if values is None else (float(values[0]), float(values[1]))
 
 
 def _model_config(values: dict[str, Any]) -> ModelConfig:

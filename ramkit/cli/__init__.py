@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from ramkit import __version__, console
-from ramkit.cli import artifacts, describe, embed, evaluate, fine, import_published, parse_tags, pull, tag, train
+from ramkit.cli import (
+    artifacts,
+    calibrate,
+    describe,
+    embed,
+    evaluate,
+    fine,
+    import_published,
+    parse_tags,
+    pull,
+    tag,
+    train,
+)  # fmt: skip
 from ramkit.errors import RamkitError
 
 app = typer.Typer(
@@ -95,5 +107,6 @@ app.command("describe", rich_help_panel=_STAGES)(describe.describe)
 app.command("embed", rich_help_panel=_STAGES)(embed.embed)
 app.command("train", rich_help_panel=_STAGES)(train.train)
 app.command("evaluate", rich_help_panel=_STAGES)(evaluate.evaluate)
+app.command("calibrate", rich_help_panel=_STAGES)(calibrate.calibrate)
 app.add_typer(fine.app, name="fine", rich_help_panel=_FINE)
 app.add_typer(artifacts.app, name="artifacts", rich_help_panel=_LOOK)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,12 @@ def tag(
     at_least: Annotated[
         int, typer.Option(min=0, help="Tags a photo gets even below the model's own threshold, marked as unsure.")
     ] = 5,
+    scores: Annotated[
+        Literal["raw", "relative", "chance"],
+        typer.Option(
+            help="relative: each tag's own threshold is at 0.5; chance: that it is right (calibrated models)."
+        ),
+    ] = "raw",
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Tell why: descriptions chosen, heat maps; writes a PNG a photo."),
@@ -47,8 +53,9 @@ def tag(
     # A progress bar and tables on one terminal would be drawn over one another.
     track = console.track if json or not console.results.is_terminal else silent
     found = stage.tag(
-        photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, at_least=at_least, track=track
-    )
+        photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, at_least=at_least,
+        scale=scores, track=track,
+    )  # fmt: skip
     explainer = Explainer(tagger, explain_to) if explain else None
     failed = total = 0
     documents = []

@@ -117,7 +117,7 @@ def read_metrics(report: Artifact) -> dict[str, Any]:
 
 def _own_triplets(artifacts: Path, model: Artifact) -> Artifact:
     """The triplets that the model was trained on."""
-    wanted = model.manifest["inputs"].get("triplets")
+    wanted = artifact.ancestor(model, "triplets")
     for version in artifact.versions(artifacts, "triplets"):
         if artifact.read_manifest(artifacts / "triplets" / f"v{version}")["id"] == wanted:
             return artifact.find(artifacts, "triplets", str(version))

@@ -1,9 +1,11 @@
 """photos + model → tags: the model's own vocabulary, and any words a person types."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 
 from ramkit.embeddings import Embedded
@@ -12,13 +14,15 @@ from ramkit.features import read_batches
 from ramkit.photos import find_photos
 from ramkit.progress import Track, silent
 from ramkit.tagger import Tagger
+from ramkit.thresholds import NEVER, chances, relative
 
+Scale = Literal["raw", "relative", "chance"]
 _BATCH = 4  # photos decoded and scored together: more are hardly faster and take more memory
 
 
 @dataclass(frozen=True)
 class TagScore:
-    """A tag with its score σ(logit) in (0, 1)."""
+    """A tag with its score, σ(logit) or what the scale makes of it."""
 
     tag: str
     score: float
@@ -43,6 +47,7 @@ def tag(
     threshold: float | None = None,
     top_k: int = 20,
     at_least: int = 5,
+    scale: Scale = "raw",
     track: Track = silent,
 ) -> Iterator[TaggedPhoto]:
     """Tags of every photo that the arguments name, one after another.
@@ -54,14 +59,16 @@ def tag(
         threshold: least score, without exception; None takes the model's own, with the exceptions named here.
         top_k: most tags of the vocabulary for a photo; 0 for all.
         at_least: tags of the vocabulary that a photo gets whatever their scores, unless a threshold is given.
+        scale: what scores are told, and compared with a given threshold: `raw` σ(logit); `relative` to each tag's own
+            threshold, which is at 0.5; `chance` that the tag is true, as a calibrated model knows it.
 
     Raises:
-        InputError: a name that leads to no photo, or a threshold outside [0, 1].
+        InputError: a name that leads to no photo, a threshold outside [0, 1], or chances of a model that has none.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold} is no score.", cure="Give a number from 0 to 1.")
     references = find_photos(photos, keep_missing=True)
-    questions = _Questions(tagger, open_set)
+    questions = _Questions(tagger, open_set, scale)
     limits = _Limits(threshold, top_k, 0) if threshold is not None else _Limits(None, top_k, at_least, True)
     done = 0
     found = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
@@ -106,12 +113,12 @@ class _Limits:
 
 
 class _Questions:
-    """Everything that is asked of each photo: the vocabulary, then the typed words that it lacks.
+    """Everything that is asked of each photo: the vocabulary, then the typed words that it lacks, K tags in all.
 
     A typed word that is a tag, or an alias of one, is asked with that tag's descriptions, under the name typed.
     """
 
-    def __init__(self, tagger: Tagger, open_set: Sequence[str]) -> None:
+    def __init__(self, tagger: Tagger, open_set: Sequence[str], scale: Scale) -> None:
         self._tagger = tagger
         self._typed: dict[int, str] = {}
         new = []
@@ -124,25 +131,47 @@ class _Questions:
         self._typed.update(enumerate(new, start=len(tagger.tags)))
         self._names = [*tagger.tags, *new]
         self._new = tagger.describe(new) if new else None
-        self._thresholds = [*tagger.thresholds, *[tagger.threshold] * len(new)]
+        own = [*tagger.thresholds, *[tagger.open_set_threshold] * len(new)]
+        self._scaled = _scaling(tagger, scale, own, len(new))
+        self._thresholds = self._scaled(torch.tensor(own, dtype=torch.float64)).tolist()
+        self._never = [threshold >= NEVER for threshold in own]
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
-        """σ(logit) [B, C + typed words] of features [B, T, V]."""
+        """Scores [B, K] of features [B, T, V] on the scale that is told."""
         asked: list[Embedded] = [self._tagger.vocabulary, *([self._new] if self._new else [])]
-        return self._tagger.scores(features, asked)
+        return self._scaled(self._tagger.scores(features, asked))
 
     def told(self, scores: torch.Tensor, limits: _Limits) -> list[TagScore]:
-        """What is told of one photo's scores [C + typed words], best first."""
+        """What is told of one photo's scores [K], best first."""
         told: list[TagScore] = []
         own = 0
         for number in scores.argsort(descending=True).tolist():
             score, typed = float(scores[number]), number in self._typed
-            least = self._thresholds[number] if limits.threshold is None else limits.threshold
-            fits = least <= score and least < 1
+            if limits.threshold is None:
+                fits = self._thresholds[number] <= score and not self._never[number]
+            else:
+                fits = limits.threshold <= score and limits.threshold < NEVER
             if (fits or limits.all_typed) if typed else limits.admit(fits, own):
                 told.append(TagScore(self._typed.get(number, self._names[number]), score, typed, not fits))
                 own += not typed
         return told
+
+
+def _scaling(
+    tagger: Tagger, scale: Scale, thresholds: Sequence[float], typed: int
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What makes scores [..., K] of σ(logit); `typed` of the K tags, the last, are words that are no tags."""
+    if scale == "relative":
+        least = np.array(thresholds)
+        return lambda scores: torch.from_numpy(relative(scores.numpy(), least))
+    if scale == "chance":
+        if tagger.calibrations is None or tagger.open_set_calibration is None:
+            raise InputError(
+                f"{tagger.source.name} is not calibrated: it knows no chances.", cure="Calibrate it: ramkit calibrate"
+            )
+        lines = np.array([*tagger.calibrations, *[tagger.open_set_calibration] * typed])
+        return lambda scores: torch.from_numpy(chances(scores.numpy(), lines[:, 0], lines[:, 1]))
+    return lambda scores: scores
 
 
 def _lines_of(path: str) -> list[str]:
