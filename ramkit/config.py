@@ -229,6 +229,8 @@ def read_config_rows(path: Path, key: str, row: type[Stage]) -> list[Stage]:
     tables = document.get(key)
     if set(document) != {key} or not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         raise InputError(f"{path}: expected tables [[{key}]] and nothing else.", cure=f"Begin each with [[{key}]].")
+    if not tables:
+        raise InputError(f"{path}: no table [[{key}]].", cure="Give at least one.")
     return [row(**_checked_keys(path, table, row)) for table in tables]
 
 

@@ -85,6 +85,11 @@ def print_tree(tree: "Branch") -> None:
     results.print(grown(tree))
 
 
+def print_text(text: str) -> None:
+    """Lines on standard output as they are, never folded."""
+    sys.stdout.write(text.encode(results.encoding, "backslashreplace").decode(results.encoding) + "\n")
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output, for programs."""
     import json

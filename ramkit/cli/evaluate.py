@@ -1,12 +1,15 @@
 """A model measured: `ramkit evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ramkit import console
 from ramkit.cli.options import ARTIFACTS, ArtifactsOption, JsonOption, ModelOption
+
+if TYPE_CHECKING:
+    from ramkit.config import ModelRow
 
 _LISTED = 10
 _MOST_TAGS = 40
@@ -28,6 +31,16 @@ def evaluate(
         ),
     ] = None,
     model: ModelOption = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Another model on the same photos: as --model, or open_clip:MODEL/WEIGHTS. Repeatable."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of models and how they are asked ([[row]], see ModelRow): prints an ablation table."
+        ),
+    ] = None,
     benchmark: Annotated[
         str | None,
         typer.Option(help="One of the paper's: openimages-common, openimages-uncommon, imagenet-multi, hico."),
@@ -73,7 +86,7 @@ def evaluate(
     artifacts: ArtifactsOption = ARTIFACTS,
 ) -> None:
     """Measure a model on labelled photos: model → report. Without labels: on the photos that training kept aside."""
-    from ramkit.config import EvaluateConfig, ModelRow, read_config
+    from ramkit.config import EvaluateConfig, read_config
     from ramkit.labels.images import missing_of
     from ramkit.stages import evaluate as stage
 
@@ -84,6 +97,7 @@ def evaluate(
         resamples=resamples, published_metric=published_metric or None,
         keep_features=None if keep_features else False,
     )  # fmt: skip
+    models = _models(model, against or [], table)
     labelled = stage.read_set(settings, sources or [])
     if labelled is not None:  # before a long run: which photos it will go without
         _tell_missing(missing_of(photo.image for photo in labelled.photos), len(labelled.photos))
@@ -91,7 +105,7 @@ def evaluate(
         artifacts=artifacts,
         config=settings,
         labelled=labelled,
-        models=[ModelRow(model=model or "")],
+        models=models,
         triplets=triplets,
         track=console.track,
     )
@@ -103,8 +117,14 @@ def evaluate(
     if json:
         console.print_json(metrics)
         return
-    _print_per_tag(metrics["per_tag"])
-    _print_figures(metrics, "mAP_published" if settings.published_metric else "mAP")
+    mean = "mAP_published" if settings.published_metric else "mAP"
+    if table:
+        for name in (stage.MARKDOWN, stage.LATEX):
+            console.print_text(made.file(name).read_text(encoding="utf-8"))
+    else:
+        _print_per_tag(metrics["per_tag"])
+        _print_figures(metrics, mean)
+        _print_side_by_side(metrics.get("models", []), mean)
     console.say(f"{made.name} in {made.path}")
 
 
@@ -143,6 +163,33 @@ def _print_figures(metrics: dict[str, Any], mean: str) -> None:
     ]  # fmt: skip
     columns = ["thresholds", "", "precision", "recall", "F1", "macro precision", "macro recall", "macro F1"]
     console.print_table("", columns, at)
+
+
+def _print_side_by_side(models: list[dict[str, Any]], mean: str) -> None:
+    """With paired differences to the first: the interval is that of the difference on the same resampled photos."""
+    rows = []
+    for row in models:
+        change = row["difference"]
+        differs = row is not models[0]
+        names = (mean, "mAP_in_vocabulary", "mAP_open_set", "best_f1")
+        rows.append(
+            [row["model"], *("" if row[name] is None else f"{row[name]:.3f}" for name in names),
+             f"{change['mAP']:+.3f}" if differs else "", _interval(change["mAP_interval"]) if differs else ""]
+        )  # fmt: skip
+    if rows:
+        columns = ["model", mean.replace("_", " "), "in vocabulary", "open-set", "best F1", "difference in mAP", "95 %"]
+        console.print_table("Side by side, on the same photos", columns, rows)
+
+
+def _models(model: str | None, against: list[str], table: Path | None) -> "list[ModelRow]":
+    from ramkit.config import ModelRow, read_config_rows
+    from ramkit.errors import InputError
+
+    if table is None:
+        return [ModelRow(model=spec) for spec in (model or "", *against)]
+    if model or against:
+        raise InputError(f"{table}: beside --model or --against.", cure="Put every model into the table.")
+    return read_config_rows(table, "row", ModelRow)
 
 
 def _interval(ends: list[float] | None) -> str:

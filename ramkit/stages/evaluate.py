@@ -17,6 +17,7 @@ import numpy as np
 
 from ramkit import artifact
 from ramkit.artifact import Artifact
+from ramkit.comparison import to_latex, to_markdown
 from ramkit.config import EvaluateConfig, ModelRow, as_dict
 from ramkit.errors import InputError
 from ramkit.figures import Figures, Sampling, difference, figures, per_tag_csv
@@ -35,7 +36,7 @@ from ramkit.text.prompts import TEMPLATE
 from ramkit.text.published_descriptions import read_published_descriptions
 from ramkit.triplets import read_triplets, split
 
-METRICS, PER_TAG = "metrics.json", "per_tag.csv"
+METRICS, PER_TAG, MARKDOWN, LATEX = "metrics.json", "per_tag.csv", "comparison.md", "comparison.tex"
 FEATURES = ".features"  # folder in the artefact root, the cache
 _LISTED = 20
 
@@ -82,6 +83,10 @@ def evaluate(
         save_measured(work.path, *measured)
         write_whole(work.path / METRICS, json.dumps(metrics, indent=2) + "\n")
         write_whole(work.path / PER_TAG, per_tag_csv(found[0].per_tag))
+        if len(models) > 1:
+            mean = "mAP_published" if config.published_metric else "mAP"
+            write_whole(work.path / MARKDOWN, to_markdown(metrics["models"], mean))
+            write_whole(work.path / LATEX, to_latex(metrics["models"], mean))
         work.statistics = {key: value for key, value in metrics.items() if isinstance(value, int | float | str)}
         return work.publish()
 
@@ -197,7 +202,13 @@ def _side_by_side(
     measured: Sequence[Measured], scorers: Sequence[TaggerScorer | TwoTowerScorer], found: Sequence[Figures]
 ) -> list[dict[str, Any]]:
     return [
-        {"model": one.model, "settings": asdict(scorer.settings), **own.values, "difference": difference(own, found[0])}
+        {
+            "model": one.model,
+            "identity": scorer.identity,
+            "settings": asdict(scorer.settings),
+            **own.values,
+            "difference": difference(own, found[0]),
+        }
         for one, scorer, own in zip(measured, scorers, found, strict=True)
     ]
 

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_home import SHOWN, TAGS, Home
+from tiny_home import LEARNS, SHOWN, TAGS, Home
+from tiny_models import write_clip
 
 from ramkit import artifact
 from ramkit.config import EvaluateConfig, ModelRow
 from ramkit.embeddings import Embedded
 from ramkit.errors import ArtifactError, InputError
 from ramkit.labels.published import BENCHMARKS, Benchmark
-from ramkit.measured import read_measured
+from ramkit.measured import read_all_measured, read_measured
 from ramkit.metrics import average_precisions, best_threshold, precision_recall_f1
 from ramkit.photos import read_photo
 from ramkit.stages.evaluate import evaluate, read_metrics, read_set
@@ -312,3 +313,129 @@ def test_benchmarks_that_cannot_be_read_are_told(ramkit: Callable[..., Any], hom
         assert done.code == 1
         assert done.err.startswith(f"error: {message}")
         assert done.err.count("\n") == 1
+
+
+# ---- side by side
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A CLIP of random weights."""
+    return f"open_clip:local-dir:{write_clip(tmp_path_factory.mktemp('clip'))}"
+
+
+def test_two_towers_are_asked_by_an_ensemble_of_prompts(
+    home: Home, photos: list[str], tmp_path: Path, clip: str
+) -> None:
+    import open_clip
+
+    templates = ("a photo of the {}.", "art of a {}")
+    config = EvaluateConfig(resamples=50)
+    labelled = read_set(config, [str(write_labels(tmp_path / "l.jsonl", photos, with_dog))])
+    models = [ModelRow(), ModelRow(model=clip, templates=templates, name="CLIP")]
+    made = evaluate(artifacts=home.root, config=config, labelled=labelled, models=models)
+    found = read_measured(made, 1)
+    assert (found.model, found.scale, found.columns[0].threshold) == ("CLIP", "cosine", None)
+    model, _, prepare = open_clip.create_model_and_transforms(clip.removeprefix("open_clip:"))
+    model.eval()
+    tokenize = open_clip.get_tokenizer(clip.removeprefix("open_clip:"))
+    with torch.inference_mode():
+        images = model.encode_image(torch.stack([prepare(read_photo(photo)) for photo in photos]), normalize=True)
+        for column, name in enumerate(found.names):
+            vectors = [model.encode_text(tokenize([text.format(name)]), normalize=True)[0] for text in templates]
+            mean = torch.stack(vectors).mean(0)
+            np.testing.assert_allclose(found.logits[:, column], images @ (mean / mean.norm()), atol=2e-3)
+    rows = read_metrics(made)["models"]
+    assert [row["model"] for row in rows] == ["model:v1", "CLIP"]
+    assert rows[1]["threshold"] == rows[1]["best_threshold"], "a cosine has no natural threshold"
+    assert rows[1]["difference"]["mAP"] == pytest.approx(rows[1]["mAP"] - rows[0]["mAP"])
+    assert [one.model for one in read_all_measured(made)] == ["model:v1", "CLIP"]
+
+
+def test_models_on_one_pass_give_what_each_gives_alone(home: Home, photos: list[str], tmp_path: Path) -> None:
+    second = home.train(**{**LEARNS, "epochs": 2}, validation=0.3)
+    source = write_labels(tmp_path / "l.jsonl", photos, with_dog)
+    alone = read_measured(run(home, source, model="v1")[0])
+    config = EvaluateConfig(resamples=0)
+    made = evaluate(
+        artifacts=home.root, config=config, labelled=read_set(config, [str(source)]),
+        models=[ModelRow(model="v1"), ModelRow(model=second.name), ModelRow(model="v1", reweighting=False)],
+    )  # fmt: skip
+    one, other, plain = read_all_measured(made)
+    np.testing.assert_array_equal(one.logits, alone.logits)
+    assert not np.allclose(other.logits, one.logits, atol=1e-2)
+    own = [number for number, column in enumerate(one.columns) if column.known]
+    assert not np.allclose(plain.logits[:, own], one.logits[:, own], atol=1e-4)
+    np.testing.assert_array_equal(np.delete(plain.logits, own, axis=1), np.delete(one.logits, own, axis=1))
+
+
+def test_names_of_the_vocabulary_may_be_asked_by_template_or_by_given_texts(
+    home: Home, photos: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "texts.json").write_text(json.dumps({"cat": ["a red cat.", "the dog"]}))
+    config = EvaluateConfig(resamples=0, descriptions=str(tmp_path / "texts.json"))
+    source = str(write_labels(tmp_path / "l.jsonl", photos))
+    models = [ModelRow(queries=queries) for queries in ("template", "descriptions")]
+    made = evaluate(artifacts=home.root, config=config, labelled=read_set(config, [source]), models=models)
+    template, described = read_all_measured(made)
+    tagger = Tagger(artifact.find(home.root, "model"))
+    features = torch.cat([seen(tagger, photo) for photo in photos])
+    for found, texts in ((template, {}), (described, {"cat": ["a red cat.", "the dog"]})):
+        wanted = tagger.logits(features, tagger.describe(found.names, texts))
+        np.testing.assert_allclose(found.logits, wanted, atol=1e-4)
+    settings = [row["settings"] for row in read_metrics(made)["models"]]
+    assert [one["described_at_inference"] for one in settings] == [False, True]
+    assert settings[0] == {
+        "text": True, "tag": True, "described_in_training": True, "described_at_inference": False, "reweighting": True
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r'asked by "descriptions", but none are given\. Name --descriptions\.'):
+        evaluate(
+            artifacts=home.root, config=EvaluateConfig(), labelled=read_set(config, [source]),
+            models=[ModelRow(queries="descriptions")],
+        )  # fmt: skip
+
+
+def test_against_prints_models_side_by_side(
+    ramkit: Callable[..., Any], home: Home, photos: list[str], tmp_path: Path, clip: str
+) -> None:
+    source = write_labels(tmp_path / "l.jsonl", photos, with_dog)
+    given = ("evaluate", source, "--against", clip, "--against", "v1", "--artifacts", home.root, "--resamples", 20)
+    done = ramkit(*given)
+    assert done.code == 0
+    assert "Side by side, on the same photos" in done.out
+    assert "+0.000" in done.out, "the model against itself"
+    models = json.loads(ramkit(*given, "--json").out)["models"]
+    assert [row["model"] for row in models] == ["model:v1", clip, "model:v1"]
+    assert models[2]["difference"] == {"mAP": 0.0, "mAP_interval": [0.0, 0.0]}
+    gone = ramkit("evaluate", source, "--against", "open_clip:ViT-B-16/no-such", "--artifacts", home.root)
+    assert (gone.code, gone.err.count("\n")) == (1, 1)
+    assert "open_clip:ViT-B-16/no-such cannot be loaded (" in gone.err
+
+
+def test_a_table_of_models_and_settings(
+    ramkit: Callable[..., Any], home: Home, photos: list[str], tmp_path: Path
+) -> None:
+    table = tmp_path / "rows.toml"
+    table.write_text('[[row]]\nname = "by hand"\nqueries = "template"\n\n[[row]]\nname = "whole"\nmodel = "v1"\n')
+    source = write_labels(tmp_path / "l.jsonl", photos)
+    given = ("evaluate", source, "--table", table, "--artifacts", home.root, "--resamples", 20)
+    done = ramkit(*given)
+    assert done.code == 0
+    assert "| (a) | by hand | ✓ | ✓ | ✓ | ✗ | ✓ | " in done.out
+    assert "| (b) | whole | ✓ | ✓ | ✓ | ✓ | ✓ | " in done.out
+    assert r"(b) & whole & \checkmark & " in done.out
+    made = artifact.find(home.root, "report")
+    assert made.file("comparison.md").read_text() in done.out
+    assert made.file("comparison.tex").read_text() in done.out
+    for content, message in {
+        "": "expected tables [[row]] and nothing else. Begin each with [[row]].",
+        "row = []": "no table [[row]]. Give at least one.",
+        "[[row]]\nmodle = 'mini'": "unknown key 'modle'. Valid keys: name, model, queries, ",
+        "[[row]]\nqueries = 'llm'": "queries = 'llm'. Choose from 'own', 'template', 'descriptions'.",
+    }.items():
+        table.write_text(content)
+        failed = ramkit(*given)
+        assert (failed.code, failed.err.count("\n")) == (1, 1)
+        assert f"error: {table}: {message}" in failed.err
+    beside = ramkit(*given, "--model", "mini")
+    assert beside.err == f"error: {table}: beside --model or --against. Put every model into the table.\n"
