@@ -184,9 +184,10 @@ def explain(
 
 def _classifier(artifacts: Path, model: str | None) -> "Classifier":
     from ramkit import artifact
+    from ramkit.distributed import choose_device
     from ramkit.fgvc.classifier import KIND, Classifier
 
-    return Classifier(artifact.find(artifacts, KIND, model))
+    return Classifier(artifact.find(artifacts, KIND, model), choose_device("auto"))
 
 
 def _document(image: str, kinds: "list[KindScore]", error: str) -> dict[str, Any]:

@@ -45,11 +45,15 @@ class KindScore:
 class Classifier:
     """Tells which of its kinds a photo of the super-category shows.
 
+    Args:
+        device: where it computes; what it is given and gives is on the CPU.
+
     Raises:
         ArtifactError: the artefact's settings are of another ramkit.
     """
 
-    def __init__(self, source: Artifact) -> None:
+    def __init__(self, source: Artifact, device: torch.device | None = None) -> None:
+        self._device = device or torch.device("cpu")
         settings = json.loads(source.file(_SETTINGS).read_text(encoding="utf-8"))
         self.source = source
         try:
@@ -74,13 +78,13 @@ class Classifier:
         module = rebuild(self._architecture, self.preprocess.size)
         module.load_state_dict(load_tensors(self.source.file(_ENCODER)))
         made = Vision(module, self.source.name, self.preprocess.size, **self._vision_settings)
-        return made.eval().requires_grad_(False)
+        return made.eval().requires_grad_(False).to(self._device)
 
     @cached_property
     def head(self) -> FineHead:
         made = FineHead(self._head_config)
         made.load_state_dict(load_tensors(self.source.file(_HEAD)))
-        return made.eval().requires_grad_(False)
+        return made.eval().requires_grad_(False).to(self._device)
 
     def prepare(self, photo: Image.Image) -> torch.Tensor:
         """Pixels [3, S, S] of an upright RGB photo: its middle."""
@@ -89,12 +93,12 @@ class Classifier:
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """E_V [B, V] of prepared pixels [B, 3, S, S]."""
         with torch.inference_mode():
-            return self.vision(pixels)
+            return self.vision(pixels.to(self._device)).cpu()
 
     def features_of_map(self, cells: torch.Tensor) -> torch.Tensor:
         """E_V [B, V] of spatial features [B, T, V] that another model's encoder has given, where `shares_encoder`."""
         with torch.inference_mode():
-            return self.vision.of_map(cells)
+            return self.vision.of_map(cells.to(self._device)).cpu()
 
     def predict_features(self, features: torch.Tensor) -> torch.Tensor:
         """Probabilities [B, C] of E_V [B, V]."""
@@ -103,7 +107,8 @@ class Classifier:
     def predictions(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         """Probabilities [B, C] of E_V [B, V] by ŷ_1 (`plain`), ŷ_2 (`fused`) and their `average`, as far as there."""
         with torch.inference_mode():
-            return self.head.predictions(features)
+            found = self.head.predictions(features.to(self._device))
+        return {name: probabilities.cpu() for name, probabilities in found.items()}
 
     def predict(self, pixels: torch.Tensor) -> torch.Tensor:
         """Probabilities [B, C] of prepared pixels [B, 3, S, S]."""
@@ -117,7 +122,8 @@ class Classifier:
     def selected(self, pixels: torch.Tensor) -> torch.Tensor | None:
         """Numbers [B, K] of the patches that the last layer saw, row by row; None where it saw all."""
         with torch.inference_mode():
-            return self.vision.selected(pixels)
+            ids = self.vision.selected(pixels.to(self._device))
+        return None if ids is None else ids.cpu()
 
     def shares_encoder(self, identity: str, preprocess: Preprocess) -> bool:
         """Whether spatial features of another model's encoder are those that this one would compute.

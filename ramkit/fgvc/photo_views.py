@@ -124,7 +124,7 @@ def keep_views(
     store = compute_features(
         folder,
         list(references) * views.count,
-        identity=f"{identity} {views}",
+        identity=f"{identity} {views} {photos} photos",
         prepare=lambda photo, number: views.pixels(photo, number % photos, number // photos),
         encode=frozen,
         track=track,

@@ -4,7 +4,8 @@
     stage 2   L = L_2              VLFM and its classifier; all else rests, so E_V and E_T are computed once
 
 L_v and L_2 are cross-entropies of ŷ_1 and ŷ_2, L_i2T that of softmax_c(cos(V_i, T_c) / τ). A step of a team of
-processes is that of one process with the whole batch: losses are divided by the photos of all, gradients summed.
+processes is that of one process with the whole batch: losses are divided by the photos of all, gradients summed. Only
+BatchNorm, where an encoder trains it, sees each process's part alone; the first one's statistics are kept.
 """
 
 import math

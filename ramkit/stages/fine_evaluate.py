@@ -11,6 +11,7 @@ import torch
 
 from ramkit import artifact
 from ramkit.artifact import Artifact
+from ramkit.distributed import choose_device
 from ramkit.errors import InputError
 from ramkit.fgvc.classifier import KIND, Classifier
 from ramkit.fgvc.examples import Example, FineDataset, read_dataset
@@ -42,7 +43,7 @@ def fine_evaluate(
     Raises:
         InputError: no photos there, kinds that the model does not know, or no photo that can be read.
     """
-    classifier = Classifier(artifact.find(artifacts, KIND, model))
+    classifier = Classifier(artifact.find(artifacts, KIND, model), choose_device("auto"))
     config = classifier.source.config
     where = source or config["source"]
     if not source and not Path(where).exists():

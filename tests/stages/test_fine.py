@@ -204,6 +204,7 @@ fine_train(source=sys.argv[1], artifacts=Path(sys.argv[2]), config=config, tell=
     assert again[0].startswith("stage 1 goes on after step ")
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(folder: Path, encoder_spec: str, tmp_path: Path, one_thread: None) -> None:
     config = with_values(VIT, text_encoder=encoder_spec, epochs=3, fusion_epochs=2, views=0, augmentation="crop")
     alone = fit(tmp_path / "alone", folder, config, encoder_spec)

@@ -303,8 +303,17 @@ def words_of(encoder: TextEncoder, words: str) -> torch.Tensor:
     return encoder.word_embeddings[after.tokens[after.start : end]][None]
 
 
-@pytest.fixture(scope="module", params=["sentence", "open_clip", "MiniLM"])
-def prompted(request: pytest.FixtureRequest) -> TextEncoder:
+@pytest.fixture(scope="module", params=["sentence", "open_clip", "CoCa's", "SigLIP's", "MiniLM"])
+def prompted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
+    """Of every kind: the mean over all tokens, the end mark's, an appended token's, the last one's without causal
+    mask."""
+    towers: dict[str, dict[str, Any]] = {
+        "CoCa's": {"embed_cls": True, "context_length": 76},
+        "SigLIP's": {"no_causal_mask": True, "pool_type": "last", "proj_bias": True, "context_length": 16},
+    }
+    if options := towers.get(request.param):
+        folder = tiny_models.write_clip(tmp_path_factory.mktemp("tower"), text_cfg=options)
+        return load_text_encoder(f"open_clip:local-dir:{folder}")
     if request.param == "MiniLM":
         if importlib.util.find_spec(MINILM) is None:
             pytest.skip("needs the published MiniLM")
