@@ -6,7 +6,7 @@ too. A model with the direct similarity (ram/similarity.py) compares the photo a
 the same comparison tells which places are like the tag.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,14 +49,23 @@ class Explanation:
         return sorted(zip(self.weights, self.texts, strict=False), reverse=True)[:most]
 
 
-def explain(tagger: Tagger, photo: Image.Image, words: Sequence[str]) -> list[Explanation]:
+def explain(
+    tagger: Tagger,
+    photo: Image.Image,
+    words: Sequence[str],
+    descriptions: Mapping[str, Sequence[str]] | None = None,
+) -> list[Explanation]:
     """Explanations of words in one photo: of the tag that has a word as its name or alias, else of the word as typed.
+
+    Args:
+        descriptions: texts of words, in lower case, that are asked with their own; those are no tags here.
 
     Raises:
         InputError: the encoder's tokens are no square map.
     """
     features = tagger.features(tagger.preprocess(photo)[None])
-    numbers = {word: tagger.numbers.get(word.lower()) for word in words}
+    given = descriptions or {}
+    numbers = {word: tagger.numbers.get(word.lower()) if word.lower() not in given else None for word in words}
     own = {word: number for word, number in numbers.items() if number is not None}
     typed = [word for word, number in numbers.items() if number is None]
     texts = tagger.texts or [[] for _ in tagger.tags]
@@ -65,8 +74,9 @@ def explain(tagger: Tagger, photo: Image.Image, words: Sequence[str]) -> list[Ex
         asked = tagger.vocabulary.choose(list(own.values()))
         found.update(_explained(tagger, features, asked, list(own), [texts[number] for number in own.values()]))
     if typed:
-        asked = tagger.describe(typed)
-        found.update(_explained(tagger, features, asked, typed, [[tagger.text_of(word)] for word in typed]))
+        asked = tagger.describe(typed, given)
+        told = [list(given.get(word.lower()) or [tagger.text_of(word)]) for word in typed]
+        found.update(_explained(tagger, features, asked, typed, told))
     return [found[word] for word in words]
 
 

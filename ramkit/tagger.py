@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ramkit import artifact
 from ramkit.artifact import Artifact
 from ramkit.embeddings import TENSORS, Embedded, read_embeddings, save_embeddings
-from ramkit.errors import ArtifactError
+from ramkit.errors import ArtifactError, InputError, MissingError
 from ramkit.files import read_rows, share, write_rows
 from ramkit.image_encoder import build_timm, spatial_features
 from ramkit.photos import Preprocess
@@ -38,6 +38,7 @@ from ramkit.text.encoders import (
     read_saved_sentence_encoder,
 )
 from ramkit.text.prompts import TEMPLATE
+from ramkit.text.vector_cache import encode_texts
 from ramkit.token_places import token_places
 
 _CONFIG, _HEAD, _IMAGE_ENCODER, _VOCABULARY = (
@@ -76,6 +77,9 @@ class Tagger:
         Args:
             source: a model artefact.
             text_encoder: spec of the encoder for words typed, where the model only names one that is not at hand.
+
+        Raises:
+            InputError: a text encoder is given although the model carries its own.
         """
         settings = json.loads(source.file(_CONFIG).read_text(encoding="utf-8"))
         self.source = source
@@ -85,7 +89,9 @@ class Tagger:
         self.calibration: Line | None = _line(settings.get("calibration"))  # of tags that have none of their own
         self.open_set_calibration: Line | None = _line(settings.get("open_set_calibration"))
         self.text_identity: dict[str, str] = settings["text_encoder"]
-        if text_encoder and not self.has_text_encoder:
+        if text_encoder and self.has_text_encoder:
+            raise InputError(f"{source.name} carries its own text encoder.", cure="Leave out --text-encoder.")
+        if text_encoder:
             self.text_identity = {**self.text_identity, "spec": text_encoder}
         self.rows = list(read_rows(source.file(_VOCABULARY)))
         self.tags: list[str] = [row["tag"] for row in self.rows]
@@ -175,7 +181,10 @@ class Tagger:
         if self.has_text_encoder:
             return read_saved_sentence_encoder(self.source.path)
         spec = self.text_identity["spec"]
-        encoder = load_text_encoder(spec)
+        try:
+            encoder = load_text_encoder(spec)
+        except MissingError as error:
+            raise MissingError(error.what, cure=_local_cure(spec)) from None
         known = self.text_identity.get("sha256")  # none is known of a published model's
         if encoder.width != self.config.embed_width or known not in (None, encoder.identity()["sha256"]):
             raise ArtifactError(
@@ -204,7 +213,7 @@ class Tagger:
         """
         given = texts or {}
         chosen = [given.get(word.lower()) or [self.text_of(word)] for word in words]
-        vectors = self.text_encoder.encode([text for own in chosen for text in own])
+        vectors = encode_texts(self.text_encoder, [text for own in chosen for text in own])
         counts = [len(own) for own in chosen]
         return Embedded(pad_sequence(vectors.split(counts), batch_first=True), torch.tensor(counts))
 
@@ -307,6 +316,14 @@ def _description_rows(tags: Sequence[str], texts: Sequence[Sequence[str]]) -> It
     """Rows of descriptions.jsonl."""
     for tag, own in zip(tags, texts, strict=True):
         yield from ({"tag": tag, "index": index, "text": text} for index, text in enumerate(own))
+
+
+def _local_cure(spec: str) -> str:
+    """What helps where a text encoder cannot be fetched. From a file nobody can tell that OpenAI's weights want
+    QuickGELU: the model's name has to say it."""
+    model, _, weights = spec.partition("/")
+    quick = "-quickgelu" if weights == "openai" and not model.endswith("-quickgelu") else ""
+    return f"Go online, or name a file of its weights: --text-encoder {model}{quick}/FILE"
 
 
 def preprocess_of(config: ModelConfig) -> Preprocess:

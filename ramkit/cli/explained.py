@@ -1,6 +1,6 @@
 """What `ramkit tag --explain` shows of a photo: a table, JSON and a PNG."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,9 @@ _TEXTS = 4
 class Explainer:
     """Explains the first tags of photos, one photo after another, and writes a PNG of each into a folder."""
 
-    def __init__(self, tagger: "Tagger", folder: Path) -> None:
+    def __init__(self, tagger: "Tagger", folder: Path, descriptions: Mapping[str, Sequence[str]]) -> None:
         self._tagger, self._folder = tagger, folder
+        self._descriptions = {word.lower(): own for word, own in descriptions.items()}
         self._written: set[str] = set()
 
     def explain(self, photo: "TaggedPhoto") -> tuple[list["Explanation"], Path | None]:
@@ -34,7 +35,7 @@ class Explainer:
         if not chosen:
             return [], None
         image = read_photo(photo.image)
-        found = explain(self._tagger, image, [entry.tag for entry in chosen])
+        found = explain(self._tagger, image, [entry.tag for entry in chosen], self._descriptions)
         drawn = picture(image, photo.image, [entry.score for entry in chosen], found, self._tagger.token_places)
         path = self._free_path(photo.image)
         write_whole(path, drawn)

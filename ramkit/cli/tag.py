@@ -13,6 +13,9 @@ from ramkit.cli.options import ARTIFACTS, ArtifactsOption, JsonOption, ModelOpti
 if TYPE_CHECKING:
     from ramkit.explanation import Explanation
     from ramkit.stages.tag import TaggedPhoto, TagScore
+    from ramkit.tagger import Tagger
+
+_ALIKE = 0.98  # cosine of a text's vectors: rounding leaves 0.999, another activation or encoder less
 
 
 def tag(
@@ -21,7 +24,17 @@ def tag(
         list[str] | None,
         typer.Option(help="Words to score beside the model's own: comma-separated or @FILE; may be repeated."),
     ] = None,
+    open_set_descriptions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.json|descriptions:vN",
+            help="Descriptions of typed words, as published or by `describe`; without --open-set all are asked.",
+        ),
+    ] = None,
     model: ModelOption = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="Encoder of typed words, where the model only names one that is not here.")
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Least score shown, 0 to 1; default: the model's own.")
     ] = None,
@@ -44,19 +57,24 @@ def tag(
     artifacts: ArtifactsOption = ARTIFACTS,
 ) -> None:
     """Tag photos with a model's vocabulary and with any words you type."""
+    from ramkit.descriptions import read_descriptions
     from ramkit.progress import silent
     from ramkit.stages import tag as stage
     from ramkit.tagger import Tagger, find_model
 
     words = stage.read_words(open_set or [])
-    tagger = Tagger(find_model(artifacts, model))
+    texts = read_descriptions(artifacts, open_set_descriptions) if open_set_descriptions else {}
+    words = words or list(texts)
+    tagger = Tagger(find_model(artifacts, model), text_encoder=text_encoder or "")
+    if any(word.lower() not in tagger.numbers or word in texts for word in words):
+        _warn_of_another_encoder(tagger)
     # A progress bar and tables on one terminal would be drawn over one another.
     track = console.track if json or not console.results.is_terminal else silent
     found = stage.tag(
-        photos=photos, tagger=tagger, open_set=words, threshold=threshold, top_k=top_k, at_least=at_least,
-        scale=scores, track=track,
+        photos=photos, tagger=tagger, open_set=words, descriptions=texts, threshold=threshold, top_k=top_k,
+        at_least=at_least, scale=scores, track=track,
     )  # fmt: skip
-    explainer = Explainer(tagger, explain_to) if explain else None
+    explainer = Explainer(tagger, explain_to, texts) if explain else None
     failed = total = 0
     documents = []
     for photo in found:
@@ -79,6 +97,16 @@ def tag(
         console.say(f"{failed} of {total} photos could not be read; they are named above.")
     if failed == total:
         raise typer.Exit(1)
+
+
+def _warn_of_another_encoder(tagger: "Tagger") -> None:
+    """Typed words mean little to a model whose own vectors another text encoder made."""
+    agreement = tagger.text_agreement
+    if agreement is not None and agreement < _ALIKE:
+        console.say(
+            f"{tagger.text_identity['spec']} is not what made this model's vectors (mean cosine {agreement:.2f} on its "
+            "own texts): scores of typed words mean little. Name the right one with --text-encoder."
+        )
 
 
 def _as_document(photo: "TaggedPhoto", why: Sequence["Explanation"]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """photos + model → tags: the model's own vocabulary, and any words a person types."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -44,6 +44,7 @@ def tag(
     photos: Sequence[str | Path],
     tagger: Tagger,
     open_set: Sequence[str] = (),
+    descriptions: Mapping[str, Sequence[str]] | None = None,
     threshold: float | None = None,
     top_k: int = 20,
     at_least: int = 5,
@@ -56,6 +57,7 @@ def tag(
         photos: files, folders, `.tar` shards.
         open_set: words and phrases to score beside the vocabulary; they are told whatever their score, unless a
             threshold is given.
+        descriptions: texts of words of `open_set`; a word without any is asked by the template.
         threshold: least score, without exception; None takes the model's own, with the exceptions named here.
         top_k: most tags of the vocabulary for a photo; 0 for all.
         at_least: tags of the vocabulary that a photo gets whatever their scores, unless a threshold is given.
@@ -68,7 +70,7 @@ def tag(
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold} is no score.", cure="Give a number from 0 to 1.")
     references = find_photos(photos, keep_missing=True)
-    questions = _Questions(tagger, open_set, scale)
+    questions = _Questions(tagger, open_set, descriptions or {}, scale)
     limits = _Limits(threshold, top_k, 0) if threshold is not None else _Limits(None, top_k, at_least, True)
     done = 0
     found = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
@@ -115,22 +117,26 @@ class _Limits:
 class _Questions:
     """Everything that is asked of each photo: the vocabulary, then the typed words that it lacks, K tags in all.
 
-    A typed word that is a tag, or an alias of one, is asked with that tag's descriptions, under the name typed.
+    A typed word that is a tag, or an alias of one, is asked with that tag's descriptions, under the name typed, unless
+    it came with its own.
     """
 
-    def __init__(self, tagger: Tagger, open_set: Sequence[str], scale: Scale) -> None:
+    def __init__(
+        self, tagger: Tagger, open_set: Sequence[str], descriptions: Mapping[str, Sequence[str]], scale: Scale
+    ) -> None:
         self._tagger = tagger
+        texts = {word.lower(): own for word, own in descriptions.items()}
         self._typed: dict[int, str] = {}
         new = []
         for word in open_set:
-            number = tagger.numbers.get(word.lower())
+            number = tagger.numbers.get(word.lower()) if word.lower() not in texts else None
             if number is None or number in self._typed:
                 new.append(word)
             else:
                 self._typed[number] = word
         self._typed.update(enumerate(new, start=len(tagger.tags)))
         self._names = [*tagger.tags, *new]
-        self._new = tagger.describe(new) if new else None
+        self._new = tagger.describe(new, texts) if new else None
         own = [*tagger.thresholds, *[tagger.open_set_threshold] * len(new)]
         self._scaled = _scaling(tagger, scale, own, len(new))
         self._thresholds = self._scaled(torch.tensor(own, dtype=torch.float64)).tolist()

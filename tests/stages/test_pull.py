@@ -27,7 +27,7 @@ DESCRIPTIONS = f"datasets/{MODEL.descriptions.repository}/{MODEL.descriptions.na
 @pytest.fixture(scope="session")
 def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     checkpoint = tiny.write_checkpoint(tmp_path_factory.mktemp("hub") / "tiny.pth")
-    texts = [{tag: [f"a photo of a {tag}.", tag, f"the {tag}"]} for tag in tiny.NAMES]
+    texts = [{tag: tiny.texts_of(tag)} for tag in tiny.NAMES]
     return {CHECKPOINT: checkpoint.read_bytes(), DESCRIPTIONS: json.dumps(texts).encode()}
 
 
@@ -68,7 +68,7 @@ def test_a_model_is_fetched_checked_and_imported(
     assert sha256_of(kept / MODEL.checkpoint.name) == digest
     assert f"The download is no longer needed: {kept / MODEL.checkpoint.name}" in made.err
     texts = [row["text"] for row in read_rows(Path(told["path"]) / "descriptions.jsonl")]
-    assert texts[:2] == ["a photo of a cat.", "cat"]
+    assert texts[:2] == ["a photo of a cat.", "cat on the red"]
 
     before = len(hub.ranges())
     assert pull("--revision", COMMIT).code == 0
