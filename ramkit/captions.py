@@ -5,29 +5,48 @@
 | `shard.tar`             | the sample's photo, as `shard.tar::member`    | key of its `.json`, or its `.txt`        |
 | `.jsonl` `.ndjson`, `-` | key; a relative path starts at the file       | key: a text or a list of texts           |
 | `.csv` `.tsv`           | column                                        | column                                   |
-| `.parquet`              | column                                        | column: texts or lists of texts          |
-| hub dataset id          | column: a path, a URL, or the photo itself    | column: texts or lists of texts          |
+| `.parquet`              | column: a path, or the photo itself, as       | column: texts or lists of texts          |
+|                         | `file.parquet::column/row`                    |                                          |
+| read by `datasets`: hub | column: a path, or the photo itself, kept in  | column; of webdataset samples as above   |
+| id, address of a file,  | ramkit's cache as `shard.tar::member`         |                                          |
+| folder in its layout    |                                               |                                          |
 
-Rows of one photo that follow one another are merged. A row that cannot be used never stops a run: it comes out as a
-`BadRow` that says where and why.
+What `datasets` reads is streamed. Rows of one photo that follow one another are merged. A row that cannot be used never
+stops a run: it comes out as a `BadRow` that says where and why.
 """
 
 import csv
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from ramkit.errors import InputError, MissingError
+from ramkit import references
+from ramkit.errors import InputError, MissingError, RamkitError, first_line
 from ramkit.files import cache_directory, sha256_of, write_whole
 from ramkit.photo_shards import PhotoShards
 
 STDIN = "-"
 _JSON_LINES = frozenset({".jsonl", ".ndjson", ".json"})
 _TABLES = {".csv": ",", ".tsv": "\t"}
-_KNOWN = "Known: .tar, .jsonl, .csv, .tsv, .parquet, `-` for JSON Lines on standard input, or a hub dataset id."
+_KNOWN = (
+    "Known: .tar, .jsonl, .csv, .tsv, .parquet, here or at an address; `-` for JSON Lines on standard input; a folder "
+    "of them; a hub dataset id."
+)
+_BUILDERS: dict[str, tuple[str, dict[str, Any]]] = {  # ending of an address → who reads it in `datasets`
+    **dict.fromkeys(_JSON_LINES, ("json", {})),
+    ".csv": ("csv", {}),
+    ".tsv": ("csv", {"sep": "\t"}),
+    ".parquet": ("parquet", {}),
+    ".arrow": ("arrow", {}),
+    ".tar": ("webdataset", {}),
+}
+_SAVED = ("state.json", "dataset_dict.json")  # in a folder that `datasets` saved: its files are not for themselves
+_FEW = 64  # photos held at a time
 _LONGEST_FIELD = 10_000_000  # characters; the csv module's own limit breaks on long alt texts
 
 
@@ -80,10 +99,10 @@ def _expanded(name: str) -> list[str]:
     path = Path(name)
     if name == STDIN or not path.is_dir():
         return [name]
+    if any((path / name).is_file() for name in _SAVED):
+        return [name]
     inside = sorted(str(entry) for entry in path.iterdir() if _kind_of(entry) and not entry.name.startswith("."))
-    if not inside:
-        raise InputError(f"{path}: no captions in this folder.", cure=_KNOWN)
-    return inside
+    return inside or [name]  # a folder as `datasets` lays them out
 
 
 def _kind_of(path: Path) -> str:
@@ -96,9 +115,11 @@ def _open(name: str, columns: Columns) -> Source:
         path = _spooled(sys.stdin.buffer)
         return Source("standard input", sha256_of(path), lambda: merged(_json_lines(path, columns, Path.cwd())))
     path = Path(name)
+    if "://" in name or path.is_dir():
+        return _streamed_source(name, columns)
     if not path.exists():
         if _looks_like_hub_id(name):
-            return _hub_source(name, columns)
+            return _streamed_source(name, columns)
         raise InputError(f"{name}: no such file.", cure="Check the path.")
     suffix = _kind_of(path)
     if not suffix:
@@ -196,23 +217,51 @@ def _without_nul(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _parquet(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionRow | BadRow]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error}).", cure="Copy it anew.") from None
-    _require_columns(path, file.schema_arrow.names, columns)
+    """Photos inside the file are named by their place in it; their bytes are not read here."""
     number = 0
-    for batch in file.iter_batches(batch_size=4096, columns=[columns.image, columns.caption]):
-        images, captions = (batch.column(name).to_pylist() for name in (columns.image, columns.caption))
-        for image, caption in zip(images, captions, strict=True):
-            number += 1
-            where = f"{path.name}, row {number}"
-            if isinstance(image, dict):  # the layout `datasets` gives photos: {"bytes", "path"}
-                image = image.get("path")
-            yield checked(image, caption, where=where, folder=folder, columns=columns)
+    with references.open_parquet(path) as file:
+        _require_columns(path, file.schema_arrow.names, columns)
+        for group in range(file.num_row_groups):
+            captions = _values(file, group, columns.caption)
+            for image, caption in zip(_photo_names(file, group, columns.image), captions, strict=True):
+                if image is True:
+                    image = f"{path}{references.MEMBER}{columns.image}/{number}"
+                number += 1
+                where = f"{path.name}, row {number}"
+                yield checked(image, caption, where=where, folder=folder, columns=columns)
+
+
+def _photo_names(file: Any, group: int, column: str) -> Iterator[Any]:
+    """For each row of a row group the photo's path; True where the row holds the photo itself."""
+    from pyarrow import types
+
+    kind = file.schema_arrow.field(column).type
+    if types.is_binary(kind) or types.is_large_binary(kind):
+        return (inside or None for inside in _held(file, group, column))
+    if not types.is_struct(kind):
+        return _values(file, group, column)
+    leaves = {kind.field(number).name for number in range(kind.num_fields)}
+    inside = _held(file, group, f"{column}.bytes") if "bytes" in leaves else repeat(False)
+    paths = _values(file, group, f"{column}.path") if "path" in leaves else repeat({})
+    return (held or (cell or {}).get("path") for held, cell in zip(inside, paths, strict=False))
+
+
+def _held(file: Any, group: int, leaf: str) -> Iterator[bool]:
+    """For each row of a row group whether it has a value; content is read only where the statistics do not tell."""
+    chunks = file.metadata.row_group(group)
+    leaves = (chunks.column(number) for number in range(chunks.num_columns))
+    known = next(found.statistics for found in leaves if found.path_in_schema == leaf)
+    if known is not None and known.has_null_count and known.null_count in (0, chunks.num_rows):
+        yield from repeat(known.null_count == 0, chunks.num_rows)
+        return
+    for batch in file.iter_batches(_FEW, row_groups=[group], columns=[leaf]):
+        cells = batch.column(0)
+        yield from (cells.field(0) if "." in leaf else cells).is_valid().to_pylist()
+
+
+def _values(file: Any, group: int, leaf: str) -> Iterator[Any]:
+    for batch in file.iter_batches(4096, row_groups=[group], columns=[leaf]):
+        yield from batch.column(0).to_pylist()
 
 
 def _require_columns(path: Path | str, present: Sequence[str], columns: Columns) -> None:
@@ -228,7 +277,7 @@ def _shard(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionRow | 
     from ramkit import photos
 
     del folder
-    members = photos.shard_index(str(path))
+    members = references.shard_index(str(path))
     samples: dict[str, dict[str, str]] = {}
     for name in members:
         home, _, file = name.rpartition("/")
@@ -244,11 +293,11 @@ def _shard(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionRow | 
         elif image is None:
             yield BadRow(where, "no photo beside the caption")
         else:
-            found = _sample_caption(photos.read_member(str(path), text), text, columns)
+            found = _sample_caption(references.read_member(str(path), text), text, columns)
             if isinstance(found, BadRow):
                 yield BadRow(where, found.why)
             else:
-                reference = f"{path}{photos.MEMBER}{image}"
+                reference = f"{path}{references.MEMBER}{image}"
                 yield checked(reference, found, where=where, folder=path.parent, columns=columns)
 
 
@@ -273,34 +322,76 @@ def _spooled(stream: Any) -> Path:
 
 
 def _looks_like_hub_id(name: str) -> bool:
-    parts = name.split("/")
+    parts = name.partition(":")[0].split("/")
     return len(parts) == 2 and all(parts) and not name.startswith((".", "~")) and Path(name).suffix.lower() not in (
         {".tar", ".parquet", ".txt", *_JSON_LINES, *_TABLES}
     )  # fmt: skip
 
 
-def _hub_source(name: str, columns: Columns) -> Source:
-    return Source(name, f"hub {name} {columns.split}", lambda: merged(_hub_rows(name, columns)))
+def _streamed_source(name: str, columns: Columns) -> Source:
+    builder = _builder(name)
+    identity = f"{name} {builder.hash} {builder.config_id} {columns.split}"
+    return Source(name, identity, lambda: merged(_stream(name, identity, columns)))
 
 
-def _hub_rows(name: str, columns: Columns) -> Iterator[CaptionRow | BadRow]:
+def _builder(name: str) -> Any:
+    """What `datasets` makes of a hub id (with `:CONFIGURATION`), the address of a file, or a folder in its layout."""
     import datasets
 
+    suffix = Path(name.partition("?")[0]).suffix.lower()
+    if "://" in name and suffix not in _BUILDERS:
+        raise InputError(f"{name}: captions cannot be read from this kind of file.", cure=_KNOWN)
+    path, _, configuration = (name, "", "") if Path(name).is_dir() else name.partition(":")
     try:
-        dataset = datasets.load_dataset(name, split=columns.split, streaming=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        message = (str(error) or type(error).__name__).splitlines()[0]
+        if "://" in name:
+            kind, options = _BUILDERS[suffix]
+            return datasets.load_dataset_builder(kind, data_files=[name], **options)
+        return datasets.load_dataset_builder(path, configuration or None)
+    except Exception as error:  # of the many classes of files, formats, the net and the hub
         raise MissingError(
-            f"{name}: no file of this name, and no dataset that the hub gives ({message}).",
+            f"{name}: no file of this name, and no dataset that can be opened ({first_line(error)}).",
             cure="Check the name and the connection.",
         ) from None
-    _require_columns(name, dataset.column_names or [], columns)
-    if isinstance((dataset.features or {}).get(columns.image), datasets.Image):
-        dataset = dataset.cast_column(columns.image, datasets.Image(decode=False))
-    folder = cache_directory() / "photos" / name.replace("/", "--") / columns.split
-    with PhotoShards(folder) as shards:
-        for number, row in enumerate(dataset, start=1):
-            image, where = row.get(columns.image), f"{name}, row {number}"
-            if isinstance(image, dict):
-                image = shards.add(image["bytes"], image.get("path")) if image.get("bytes") else image.get("path")
-            yield checked(image, row.get(columns.caption), where=where, folder=Path.cwd(), columns=columns)
+
+
+def _stream(name: str, identity: str, columns: Columns) -> Iterator[CaptionRow | BadRow]:
+    number = 0
+    try:
+        rows = _builder(name).as_streaming_dataset(split=columns.split)
+        with PhotoShards(_photo_folder(identity, columns)) as shards:
+            for number, (image, caption) in enumerate(_pairs(name, rows, columns), start=1):
+                if isinstance(image, dict):
+                    image = shards.add(image["bytes"], image.get("path")) if image.get("bytes") else image.get("path")
+                yield checked(image, caption, where=f"{name}, row {number}", folder=Path.cwd(), columns=columns)
+    except RamkitError:
+        raise
+    except Exception as error:  # as above
+        raise MissingError(
+            f"{name}: cannot be read on after row {number} ({first_line(error)}).",
+            cure="Give the same command again: what was parsed is kept.",
+        ) from None
+
+
+def _pairs(name: str, rows: Any, columns: Columns) -> Iterator[tuple[Any, Any]]:
+    """(photo, caption) of each row; of webdataset samples, whose columns are endings, as of a shard on disk."""
+    import datasets
+
+    features = rows.features or {}
+    photos = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
+    for column in photos:
+        rows = rows.cast_column(column, datasets.Image(decode=False))
+    if "__key__" not in features or columns.image in features:
+        _require_columns(name, rows.column_names or [], columns)
+        return ((row[columns.image], row[columns.caption]) for row in rows)
+    return ((next((row[ending] for ending in photos if row[ending]), None), _of_sample(row, columns)) for row in rows)
+
+
+def _photo_folder(identity: str, columns: Columns) -> Path:
+    """Where photos that came inside a stream are kept: one place a version of its content."""
+    digest = hashlib.sha256(json.dumps([identity, columns.image]).encode()).hexdigest()
+    return cache_directory() / "photos" / digest[:24]
+
+
+def _of_sample(row: dict[str, Any], columns: Columns) -> Any:
+    described = row.get("json")
+    return described.get(columns.caption) if isinstance(described, dict) else row.get("txt")

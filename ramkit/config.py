@@ -1,4 +1,7 @@
-"""One frozen dataclass a stage, and a strict TOML reader: an unknown key is an error that lists the valid ones."""
+"""One frozen dataclass a stage, and a strict TOML reader: an unknown key is an error that lists the valid ones.
+
+A file may build on another: `extends = "base.toml"` takes over that file's keys, found beside it; its own win.
+"""
 
 import tomllib
 import types
@@ -75,7 +78,10 @@ class TrainConfig:
     hidden: int = 3072
     layers: int = 2  # of the decoder; 0 leaves it out, as a baseline
     dropout: float = 0.0
-    reweighting: bool = True
+    alignment: Literal["itta", "itc", "itm"] = "itta"  # how texts meet the image: the paper's way, or ram/paradigms.py
+    queries: Literal["descriptions", "template"] = "descriptions"  # what training asks a tag by; template: the first
+    queries_at_inference: Literal["same", "descriptions", "template"] = "same"  # what the finished model asks by
+    reweighting: bool = True  # of descriptions by the image; without: their mean
     similarity: bool = False  # beside the decoder, compare global features directly (see ram/similarity.py)
     tag_loss: float = 1.0  # weights of the losses; 0 leaves one out
     text_loss: float = 1.0
@@ -246,7 +252,7 @@ def read_config(path: Path | None, stage: type[Stage], **given: Any) -> Stage:
     Raises:
         InputError: no such file, not TOML, an unknown key, or a value of the wrong type.
     """
-    values = _read_toml(_shipped(path) or path, stage) if path is not None else {}
+    values = _read_chain(_shipped(path) or path, stage) if path is not None else {}
     values.update({key: value for key, value in given.items() if value is not None})
     return stage(**values)
 
@@ -282,8 +288,25 @@ _TOML_NAMES = {
 }
 
 
-def _read_toml(path: Path, stage: type) -> dict[str, Any]:
-    return _checked_keys(path, _load_toml(path), stage)
+_EXTENDS = "extends"
+
+
+def _read_chain(path: Path, stage: type) -> dict[str, Any]:
+    """The file's keys over those of the file that it extends, and so on."""
+    values: dict[str, Any] = {}
+    seen: list[Path] = []
+    following: Path | None = path
+    while following is not None:
+        if following.resolve() in seen:
+            raise InputError(f"{path}: extends itself by way of {following}.", cure="Break the circle.")
+        seen.append(following.resolve())
+        document = _load_toml(following)
+        base = document.pop(_EXTENDS, None)
+        if not isinstance(base, str | None):
+            raise InputError(f"{following}: {_EXTENDS} = {base!r} is of the wrong type.", cure="Give a string.")
+        values = {**_checked_keys(following, document, stage), **values}
+        following = following.parent / base if base is not None else None
+    return values
 
 
 def _load_toml(path: Path) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from ramkit.tensors import Precision, load_tensors, save_tensors
 
 TENSORS, TEXTS = "embeddings.safetensors", "texts.jsonl"
+Queries = Literal["descriptions", "template"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Embedded:
         """The same tags, at most `size` at a time."""
         for descriptions, counts in zip(self.descriptions.split(size), self.counts.split(size), strict=True):
             yield Embedded(descriptions, counts)
+
+    def queries(self, what: Queries) -> "Embedded":
+        """All descriptions; or the first of each tag alone, which is its template ("a photo of a cat.")."""
+        return self if what == "descriptions" else Embedded(self.descriptions[:, :1], self.counts.clamp(max=1))
 
     def choose(self, rows: list[int]) -> "Embedded":
         """Some of the tags, in the order given."""

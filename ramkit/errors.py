@@ -8,6 +8,11 @@ RamkitError          anything a user can mend: what, where, cure
 """
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, to be told inside a message of ours."""
+    return (str(error) or type(error).__name__).splitlines()[0].removesuffix(".")
+
+
 class RamkitError(Exception):
     """One clear message for a person: what is wrong, where, and what cures it."""
 

@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 
 from ramkit.embeddings import Embedded
+from ramkit.errors import InputError
+from ramkit.ram.decoder import AlignmentDecoder
 from ramkit.ram.reweight import description_weights
 from ramkit.tagger import Tagger
 
@@ -61,8 +63,9 @@ def explain(
         descriptions: texts of words, in lower case, that are asked with their own; those are no tags here.
 
     Raises:
-        InputError: the encoder's tokens are no square map.
+        InputError: the encoder's tokens are no square map, or the model aligns in another way than by the decoder.
     """
+    _decoder_of(tagger)
     features = tagger.features(tagger.preprocess(photo)[None])
     given = descriptions or {}
     numbers = {word: tagger.numbers.get(word.lower()) if word.lower() not in given else None for word in words}
@@ -80,6 +83,16 @@ def explain(
     return [found[word] for word in words]
 
 
+def _decoder_of(tagger: Tagger) -> AlignmentDecoder:
+    decoder = tagger.head.decoder
+    if not isinstance(decoder, AlignmentDecoder):
+        raise InputError(
+            f"{tagger.source.name} aligns by {tagger.config.alignment}, not by the decoder that is explained.",
+            cure="Explain with a model of alignment = 'itta'.",
+        )
+    return decoder
+
+
 def _explained(
     tagger: Tagger, features: torch.Tensor, asked: Embedded, words: Sequence[str], texts: Sequence[list[str]]
 ) -> dict[str, Explanation]:
@@ -89,7 +102,7 @@ def _explained(
         direct = tagger.head.direct(queries, tokens)[0]
         decoder = tagger.head.align(queries, tokens)[0] - direct
         weights = _weights(tagger, tokens, asked)
-        attention = tagger.head.decoder.attentions(queries, tokens)[-1:, 0]  # [0 or 1, C, 1 + T]
+        attention = _decoder_of(tagger).attentions(queries, tokens)[-1:, 0]  # [0 or 1, C, 1 + T]
         likeness = _likeness(tagger, queries, tokens)
     side = len(tagger.token_places)
     return {

@@ -23,6 +23,7 @@ from ramkit.errors import InputError
 from ramkit.photos import content_digest, read_photo
 from ramkit.progress import Track, silent
 
+FEATURES = ".features"  # the cache folder in an artefact root
 SHARD = 256
 _BATCH = 8  # small: what early layers of a convolutional encoder write should stay in the processor's cache
 _READERS = 4

@@ -13,6 +13,7 @@ from ramkit.errors import InputError
 
 # File names that are no UTF-8 reach Python as lone surrogates; so written they become the escapes that JSON knows.
 _ODD_NAMES = "backslashreplace"
+_BOM = b"\xef\xbb\xbf"  # some editors begin UTF-8 with it
 _PART = ".part"  # ends the hidden name under which a file is written; a killed run may leave one behind
 
 
@@ -89,23 +90,26 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).", cure="Check the path.") from None
     with stream:
         for number, line in enumerate(stream, start=1):
-            try:
-                text = line.decode("utf-8-sig")
-                if not text.strip():
-                    continue
-                row = json.loads(text)
-            except UnicodeDecodeError:
-                raise InputError(f"{path}, line {number}: not UTF-8.", cure="Save the file as UTF-8.") from None
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}, line {number}: not JSON ({error.msg}).", cure="Mend that line.") from None
-            except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-                raise InputError(f"{path}, line {number}: not usable ({error}).", cure="Mend that line.") from None
-            if not isinstance(row, dict):
-                raise InputError(
-                    f"{path}, line {number}: expected an object in braces, found {type(row).__name__}.",
-                    cure="Mend that line.",
-                )
-            yield row
+            if line.removeprefix(_BOM).strip():
+                yield parse_row(path, number, line)
+
+
+def parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """The row that a line of a file holds; an InputError that names the line where it is none."""
+    try:
+        row = json.loads(line.removeprefix(_BOM).decode())
+    except UnicodeDecodeError:
+        raise InputError(f"{path}, line {number}: not UTF-8.", cure="Save the file as UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {number}: not JSON ({error.msg}).", cure="Mend that line.") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise InputError(f"{path}, line {number}: not usable ({error}).", cure="Mend that line.") from None
+    if not isinstance(row, dict):
+        raise InputError(
+            f"{path}, line {number}: expected an object in braces, found {type(row).__name__}.",
+            cure="Mend that line.",
+        )
+    return row
 
 
 def share(source: Path, target: Path) -> None:

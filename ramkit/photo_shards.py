@@ -4,11 +4,11 @@ import io
 import tarfile
 from pathlib import Path
 
-MEMBER = "::"  # as in ramkit.photos, which is too heavy to import for a list of texts
+from ramkit.references import MEMBER
 
 
 class PhotoShards:
-    """Writes photos one by one; use it as a context, which ends the last shard."""
+    """Writes photos one by one; use it as a context, which ends the last shard, or leaves it out on an error."""
 
     SIZE = 1000  # photos a shard
 
@@ -20,8 +20,12 @@ class PhotoShards:
     def __enter__(self) -> "PhotoShards":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._close()
+    def __exit__(self, failure: object, *_: object) -> None:
+        if failure is None:
+            self._close()
+        elif self._part is not None:
+            self._part.close()
+            Path(str(self._part.name)).unlink()
 
     def add(self, content: bytes, path: str | None) -> str:
         """Keep a photo; gives the reference under which it can be read once the shard is whole."""

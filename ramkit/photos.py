@@ -1,29 +1,27 @@
 """Photos: finding them, reading any of them as upright RGB, and preparing them for an image encoder.
 
-A photo is named by a reference: a path, or `shard.tar::member.jpg` for one inside a webdataset shard.
+A photo is named by a reference: a path, `shard.tar::member.jpg` for one inside a webdataset shard, or
+`file.parquet::column/row` (see references.py).
 """
 
 import hashlib
 import io
 import os
-import re
-import tarfile
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ramkit.errors import InputError
+from ramkit.errors import InputError, first_line
 from ramkit.files import sha256_of
+from ramkit.references import MEMBER, read_inside, shard_index, split_reference
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif", ".avif"})
-MEMBER = "::"
 _CURE = "Name a photo that opens in an image viewer."
 
 
@@ -83,14 +81,14 @@ def read_photo(reference: str) -> Image.Image:
     except UnidentifiedImageError:
         raise InputError(f"{reference}: not an image, or one of no pixels, or damaged.", cure=_CURE) from None
     except Exception as error:  # on damaged files Pillow's decoders raise errors of nearly every class
-        raise InputError(f"{reference}: not a readable image ({_first_line(error)}).", cure=_CURE) from None
+        raise InputError(f"{reference}: not a readable image ({first_line(error)}).", cure=_CURE) from None
 
 
 def content_digest(reference: str) -> str:
     """SHA-256 of a photo's bytes, whatever it is called and wherever it lies; empty where there are none."""
     try:
         if inside := split_reference(reference):
-            return hashlib.sha256(read_member(*inside)).hexdigest()
+            return hashlib.sha256(read_inside(*inside)).hexdigest()
         return sha256_of(Path(reference))
     except (InputError, OSError, ValueError):
         return ""
@@ -135,7 +133,7 @@ def _photos_of(source: str) -> Sequence[str]:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file or folder.", cure="Check the path.") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be opened ({_first_line(error)}).", cure="Check the path.") from None
+        raise InputError(f"{path}: cannot be opened ({first_line(error)}).", cure="Check the path.") from None
     if path.is_dir():
         entries = (entry.relative_to(path) for entry in path.rglob("*") if entry.is_file())
         inside = sorted(str(path / entry) for entry in entries if _is_photo(entry))
@@ -155,44 +153,15 @@ def _is_photo(inside: Path) -> bool:
     return inside.suffix.lower() in SUFFIXES and not any(part.startswith(".") and part != ".." for part in inside.parts)
 
 
-def split_reference(reference: str) -> tuple[str, str] | None:
-    """A reference into a shard, taken apart; None for a plain path, which may have `::` in it too."""
-    match = re.fullmatch(rf"(.*?\.tar){MEMBER}(.*)", reference, re.IGNORECASE | re.DOTALL)
-    return (match[1], match[2]) if match else None
-
-
-@lru_cache(maxsize=256)
-def shard_index(shard: str) -> dict[str, tuple[int, int]]:
-    """Member name → (offset, size) of a tar shard, so that members can be read in any order.
-
-    Raises:
-        InputError: missing, or not a tar file.
-    """
-    try:
-        with tarfile.open(shard, "r:") as archive:
-            return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
-    except FileNotFoundError:
-        raise InputError(f"{shard}: no such file.", cure="Check the path.") from None
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise InputError(f"{shard}: not a readable tar shard ({_first_line(error)}).", cure="Copy it anew.") from None
-
-
-def read_member(shard: str, name: str) -> bytes:
-    """The bytes of one member of a tar shard; InputError where the shard has none of that name."""
-    index = shard_index(shard)
-    if name not in index:
-        raise InputError(f"{shard}: has no member {name}.", cure="Check the reference.")
-    offset, size = index[name]
-    with open(shard, "rb") as stream:
-        stream.seek(offset)
-        return stream.read(size)
-
-
 def _open_bytes(reference: str) -> io.BytesIO | str:
     if inside := split_reference(reference):
-        content = read_member(*inside)
+        content = read_inside(*inside)
         empty = not content
     else:
+        if "://" in reference:
+            raise InputError(
+                f"{reference}: photos are not fetched from the net.", cure="Download them first, as img2dataset does."
+            )
         if Path(reference).is_dir():
             raise InputError(f"{reference}: is a folder, not a photo.", cure=_CURE)
         empty = Path(reference).is_file() and Path(reference).stat().st_size == 0
@@ -219,7 +188,3 @@ def _scale_to_8_bit(image: Image.Image) -> Image.Image:
     highest = float(values[np.isfinite(values)].max(initial=0.0))
     full = max(highest, 65535.0 if image.mode.startswith("I") else 1.0)
     return Image.fromarray(np.nan_to_num(values / full * 255).clip(0, 255).round().astype(np.uint8))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].removesuffix(".")

@@ -205,13 +205,19 @@ class Tagger:
         made = self.text_encoder.encode([row["text"] for row in rows])
         return float(torch.nn.functional.cosine_similarity(stored, made).mean())
 
+    @property
+    def image_identity(self) -> str:
+        """Equal for models that make equal features of a photo."""
+        return f"{self.source.manifest['files'][_IMAGE_ENCODER]['sha256']} {self.preprocess!r}"
+
     def describe(self, words: Sequence[str], texts: Mapping[str, Sequence[str]] | None = None) -> Embedded:
-        """Queries for words that are no tags: each by its texts or, where it has none, by the template alone.
+        """Queries for words that are no tags: each by its texts or, where it has none, by the template alone, as all
+        are by a model that asks its own tags so.
 
         Args:
             texts: descriptions by word, in lower case, as `read_published_descriptions` gives them.
         """
-        given = texts or {}
+        given = texts if texts and self.config.queries == "descriptions" else {}
         chosen = [given.get(word.lower()) or [self.text_of(word)] for word in words]
         vectors = encode_texts(self.text_encoder, [text for own in chosen for text in own])
         counts = [len(own) for own in chosen]

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def parse_tags(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SOURCE...", help="Captions: .tar shards, .jsonl, .csv, .tsv, .parquet, - or a hub id."),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Captions: .tar shards, .jsonl, .csv, .tsv, .parquet, folders, addresses, hub ids or -.",
+        ),
     ] = None,
     explain: Annotated[
         str | None, typer.Option(metavar="SENTENCE", help="Show how one sentence is parsed, and stop.")

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from ramkit.errors import InputError
 from ramkit.fgvc.published_sets import PUBLISHED, read_published, recognise
-from ramkit.photos import find_photos, split_reference
+from ramkit.photos import find_photos
+from ramkit.references import split_reference
 
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ramkit.errors import InputError
-from ramkit.photos import MEMBER, SUFFIXES, find_photos, shard_index, split_reference
+from ramkit.photos import SUFFIXES, find_photos
+from ramkit.references import MEMBER, leads_somewhere, split_reference
 
 Parts = tuple[str, ...]
 
@@ -50,13 +51,7 @@ class ImageFinder:
 
 def missing_of(references: Iterable[str]) -> list[str]:
     """The references that lead to no file or member of a shard."""
-    return [reference for reference in references if not _is_there(reference)]
-
-
-def _is_there(reference: str) -> bool:
-    if inside := split_reference(reference):
-        return Path(inside[0]).is_file() and inside[1] in shard_index(inside[0])
-    return os.path.lexists(reference)
+    return [reference for reference in references if not leads_somewhere(reference)]
 
 
 def _inside(reference: str, place: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from ramkit.errors import InputError
 from ramkit.labels.labelled import LabelColumns, LabelledPhoto, LabelledSet, of_photos
 from ramkit.labels.rows import names_in
-from ramkit.photos import MEMBER, SUFFIXES, read_member, shard_index
+from ramkit.photos import SUFFIXES
+from ramkit.references import MEMBER, read_member, shard_index
 
 
 def read_shard(shard: str, columns: LabelColumns) -> LabelledSet:

@@ -2,10 +2,13 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from ramkit.checkpoints import Checkpoints
@@ -16,7 +19,7 @@ from ramkit.ram.objective import LOSSES, Losses
 from ramkit.ram.photo_batches import ImageBatch, ImageSource
 from ramkit.ram.training import Trainer, batches, epoch_order
 from ramkit.ram.training_log import TrainingLog
-from ramkit.triplets import Triplet
+from ramkit.triplets import Triplets
 
 _SPEED_OVER = 20  # steps
 
@@ -25,8 +28,8 @@ _SPEED_OVER = 20  # steps
 class Examples:
     """What is trained on."""
 
-    triplets: dict[int, Triplet]  # by the photo's position
-    usable: Sequence[int]  # positions of photos that may be read
+    triplets: Triplets
+    usable: npt.NDArray[np.int64]  # positions of photos that may be read
     source: ImageSource
     captions: CaptionVectors
 
@@ -100,16 +103,16 @@ def _steps(examples: Examples, trainer: Trainer) -> Iterator[tuple[int, ImageBat
     """(epoch, images) of every step that is not done yet; of a team's, those of this process."""
     config, done = trainer.config, trainer.steps_done
     for epoch in range(done // trainer.steps_an_epoch, config.epochs):
-        order = torch.tensor(examples.usable)[epoch_order(len(examples.usable), epoch, config.seed)]
+        order = torch.from_numpy(examples.usable)[epoch_order(len(examples.usable), epoch, config.seed)]
         skip = max(done - epoch * trainer.steps_an_epoch, 0)
-        positions = list(batches(order, config.batch, trainer.team))
-        for batch in examples.source.batches(positions, epoch, skip=skip):
+        positions = islice(batches(order, config.batch, trainer.team), skip, None)
+        for batch in examples.source.batches(positions, epoch):
             yield epoch, batch
 
 
 def _step(trainer: Trainer, batch: ImageBatch, examples: Examples, epoch: int) -> Losses | None:
     """One step; None where no process could read a photo."""
-    own = [examples.triplets[position] for position in batch.positions]
+    own = [examples.triplets.at(position) for position in batch.positions]
     chosen = [(number, one_of(example.captions, epoch)) for number, example in enumerate(own)]
     if not trainer.config.text_loss:
         chosen = []  # nothing would be learnt from them

@@ -1,12 +1,17 @@
-"""The RAM++ model: image encoder, projection, re-weighting, alignment decoder."""
+"""The RAM++ model: image encoder, projection, re-weighting, alignment decoder.
+
+For ablations another paradigm may stand where the decoder does (`alignment`, see ram/paradigms.py).
+"""
 
 import math
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from ramkit.ram.decoder import AlignmentDecoder
+from ramkit.ram.paradigms import ITC, ITM
 from ramkit.ram.reweight import average, reweight
 from ramkit.ram.similarity import Similarity
 
@@ -26,6 +31,8 @@ class ModelConfig:
     hidden: int = 3072
     layers: int = 2
     dropout: float = 0.0
+    alignment: Literal["itta", "itc", "itm"] = "itta"
+    queries: Literal["descriptions", "template"] = "descriptions"  # what tags, the model's and others, are asked by
     reweighting: bool = True
     similarity: bool = False  # not in the paper: see ram/similarity.py
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -41,14 +48,7 @@ class AlignmentHead(nn.Module):
         self.reweighting = config.reweighting
         self.image_proj = nn.Linear(config.image_width, config.embed_width)
         self.log_temperature = nn.Parameter(torch.tensor(LOG_TEMPERATURE))
-        self.decoder = AlignmentDecoder(
-            embed_width=config.embed_width,
-            query_width=config.query_width,
-            heads=config.heads,
-            hidden=config.hidden,
-            layers=config.layers,
-            dropout=config.dropout,
-        )
+        self.decoder = _decoder(config)
         self.similarity = Similarity(config.embed_width, config.query_width) if config.similarity else None
 
     @torch.no_grad()
@@ -92,6 +92,8 @@ class AlignmentHead(nn.Module):
 
     def align(self, queries: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Logits [B, C] of queries, tags' or captions', [B, C, E] or [C, E], for projected tokens [B, 1 + T, E]."""
+        if not isinstance(self.decoder, AlignmentDecoder):
+            return self.decoder(queries, tokens)
         states = self.decoder(queries, tokens)
         logits = self.decoder.readout(states).squeeze(-1)
         return logits if self.similarity is None else logits + self.similarity(queries, states, tokens[:, 0])
@@ -101,3 +103,12 @@ class AlignmentHead(nn.Module):
         if self.similarity is None:
             return tokens.new_zeros(tokens.shape[0], queries.shape[-2])
         return self.similarity.direct(queries, tokens[:, 0])
+
+
+def _decoder(config: ModelConfig) -> AlignmentDecoder | ITC | ITM:
+    """What aligns texts with the image: the paper's decoder, or another paradigm in its place."""
+    if config.alignment == "itc":
+        return ITC()
+    names = ("embed_width", "query_width", "heads", "hidden", "layers", "dropout")
+    settings: dict[str, Any] = {name: getattr(config, name) for name in names}
+    return ITM(**settings) if config.alignment == "itm" else AlignmentDecoder(**settings)

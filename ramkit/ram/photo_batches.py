@@ -4,7 +4,8 @@ Where a second encoder is distilled from, it has to see the same: its features c
 are prepared from the same crop.
 """
 
-from collections.abc import Iterator, Sequence
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -32,8 +33,8 @@ class ImageSource(Protocol):
 
     failed: dict[int, str]  # position → why
 
-    def batches(self, positions: Sequence[list[int]], epoch: int, *, skip: int = 0) -> Iterator[ImageBatch]:
-        """An epoch's batches, without the first `skip`."""
+    def batches(self, positions: Iterable[list[int]], epoch: int) -> Iterator[ImageBatch]:
+        """The images of an epoch, or of its rest, batch by batch; positions are taken as they are needed."""
         ...
 
 
@@ -44,9 +45,9 @@ class CachedFeatures:
         self.store, self._guide = store, guide
         self.failed = store.failed
 
-    def batches(self, positions: Sequence[list[int]], epoch: int, *, skip: int = 0) -> Iterator[ImageBatch]:
+    def batches(self, positions: Iterable[list[int]], epoch: int) -> Iterator[ImageBatch]:
         del epoch  # the same every time
-        for batch in positions[skip:]:
+        for batch in positions:
             guide = None if self._guide is None else self._guide[batch].squeeze(1)
             yield ImageBatch(batch, self.store[batch], guide)
 
@@ -72,10 +73,13 @@ class AugmentedPhotos:
         self._view = _View(preprocess, guide, same_crop)
         self.failed: dict[int, str] = {}
 
-    def batches(self, positions: Sequence[list[int]], epoch: int, *, skip: int = 0) -> Iterator[ImageBatch]:
-        photos = _Photos(self._references, self._view, self._seed * 10_007 + epoch)
+    def batches(self, positions: Iterable[list[int]], epoch: int) -> Iterator[ImageBatch]:
         loader: DataLoader[Any] = DataLoader(
-            photos, batch_sampler=positions[skip:], num_workers=_WORKERS, collate_fn=list
+            _Photos(self._view, self._seed * 10_007 + epoch),
+            batch_sampler=([(position, self._references[position]) for position in batch] for batch in positions),
+            num_workers=_WORKERS,
+            collate_fn=list,
+            multiprocessing_context=_workers(),
         )
         for batch in loader:
             self.failed.update({position: item for position, item in batch if isinstance(item, str)})
@@ -110,18 +114,30 @@ class _View:
 
 
 class _Photos(Dataset[tuple[int, Any]]):
-    """(position, augmented pixels and CLIP's, or the reason why there are none)."""
+    """(position, augmented pixels and CLIP's, or the reason why there are none) of (position, reference): the list of
+    all photos stays with the process that trains."""
 
-    def __init__(self, references: Sequence[str], view: _View, seed: int) -> None:
-        self._references, self._view, self._seed = references, view, seed
+    def __init__(self, view: _View, seed: int) -> None:
+        self._view, self._seed = view, seed
 
-    def __getitem__(self, position: int) -> tuple[int, tuple[torch.Tensor, torch.Tensor | None] | str]:
+    def __getitem__(self, asked: tuple[int, str]) -> tuple[int, tuple[torch.Tensor, torch.Tensor | None] | str]:
+        position, reference = asked
         try:
-            photo = read_photo(self._references[position])
+            photo = read_photo(reference)
         except InputError as error:
             return position, str(error)
         torch.manual_seed(self._seed * 1_000_003 + position)
         return position, self._view(photo)
+
+
+def _workers() -> Any:
+    """Where worker processes come from: forks of a process of one thread. A fork of this one, which has many, may
+    hang; Python warns of it since 3.12."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "torchvision.transforms.v2"])  # imported once, not by each worker
+    return context
 
 
 def augmentation(preprocess: Preprocess) -> Any:

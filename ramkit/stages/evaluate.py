@@ -20,6 +20,7 @@ from ramkit.artifact import Artifact
 from ramkit.comparison import to_latex, to_markdown
 from ramkit.config import EvaluateConfig, ModelRow, as_dict
 from ramkit.errors import InputError
+from ramkit.features import FEATURES
 from ramkit.figures import Figures, Sampling, difference, figures, per_tag_csv
 from ramkit.files import read_rows, write_whole
 from ramkit.labels import LabelColumns, LabelledPhoto, LabelledSet, read_labels
@@ -34,10 +35,9 @@ from ramkit.scoring import score_photos
 from ramkit.tagger import Tagger, find_model
 from ramkit.text.prompts import TEMPLATE
 from ramkit.text.published_descriptions import read_published_descriptions
-from ramkit.triplets import read_triplets, split
+from ramkit.triplets import read_triplets
 
 METRICS, PER_TAG, MARKDOWN, LATEX = "metrics.json", "per_tag.csv", "comparison.md", "comparison.tex"
-FEATURES = ".features"  # folder in the artefact root, the cache
 _LISTED = 20
 
 
@@ -136,8 +136,8 @@ def _from_triplets(origin: Artifact, model: Artifact, *, everything: bool) -> La
     names = sorted({tag for row in read_rows(origin.file("triplets.jsonl")) for tag in row["tags"]})
     photos = read_triplets(origin, names)
     if not everything:
-        _, photos = split(photos, model.config.get("validation", 0.0))
-    if not photos:
+        _, photos = photos.split(model.config.get("validation", 0.0))
+    if not len(photos):
         raise InputError(f"{origin.name}: no photo to evaluate on.", cure="Train with validation above 0.")
     return of_photos(LabelledPhoto(photo.image, [names[tag] for tag in photo.tags]) for photo in photos)
 

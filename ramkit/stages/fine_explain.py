@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw
 
 from ramkit.errors import InputError
 from ramkit.fgvc.classifier import Classifier, KindScore
-from ramkit.photos import MEMBER, find_photos, read_photo
+from ramkit.photos import find_photos, read_photo
 from ramkit.progress import Track, silent
+from ramkit.references import MEMBER
 
 _MARK, _DIM = (255, 210, 0), 0.45  # colour of chosen patches' borders; brightness of the rest
 _SIDE = 1024  # pixels of a drawing's longer side, at most

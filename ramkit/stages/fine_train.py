@@ -20,6 +20,7 @@ from ramkit.checkpoints import Checkpoints
 from ramkit.config import FineTrainConfig, as_dict
 from ramkit.distributed import Team, join_team
 from ramkit.errors import InputError
+from ramkit.features import FEATURES
 from ramkit.fgvc import course
 from ramkit.fgvc.classifier import KIND, round_weights, save_classifier
 from ramkit.fgvc.crops import middle_crop
@@ -36,7 +37,6 @@ from ramkit.progress import Track, silent
 from ramkit.tagger import BUNDLED, Tagger, find_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder
 
-FEATURES = ".features"  # folder in the artefact root
 _FUSION_VIEWS = 4  # variants of each photo that stage 2 sees, where stage 1 draws a new one each epoch
 
 Tell = Callable[[str], None]

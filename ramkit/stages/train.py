@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ramkit import artifact
@@ -14,9 +15,9 @@ from ramkit.artifact import Artifact, Draft
 from ramkit.checkpoints import Checkpoints
 from ramkit.config import TrainConfig, as_dict
 from ramkit.distributed import Team, join_team
-from ramkit.embeddings import TENSORS, TEXTS, Embedded, read_embeddings
+from ramkit.embeddings import TENSORS, TEXTS, Embedded, Queries, read_embeddings
 from ramkit.errors import ArtifactError, InputError
-from ramkit.features import FeatureStore, compute_features
+from ramkit.features import FEATURES, FeatureStore, compute_features
 from ramkit.files import read_rows
 from ramkit.image_encoder import ImageEncoder, create_image_encoder
 from ramkit.metrics import best_threshold, mean_average_precision
@@ -31,9 +32,8 @@ from ramkit.ram.training import Trainer
 from ramkit.ram.training_log import TrainingLog
 from ramkit.tagger import save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder
-from ramkit.triplets import Triplet, mentions, read_triplets, split
+from ramkit.triplets import Images, Triplets, mentions, read_triplets
 
-FEATURES = ".features"  # folder in the artefact root
 _DEFAULT_THRESHOLD = 0.68  # the published one, where nothing is kept aside to set it on
 _CPU = torch.device("cpu")
 
@@ -43,11 +43,12 @@ class Task:
     """All that training reads, checked to belong together."""
 
     rows: list[dict[str, Any]]  # of the vocabulary, without what is held out
-    embedded: Embedded
+    asked: Embedded  # what training asks the tags by
+    embedded: Embedded  # what the finished model asks them by
     texts: list[list[str]]  # behind `embedded`, or none
-    images: list[str]  # all photos of the triplets, by position
-    training: list[Triplet]
-    validation: list[Triplet]
+    images: Images  # all photos of the triplets, by position
+    training: Triplets
+    validation: Triplets
     inputs: list[Artifact]
 
 
@@ -138,8 +139,8 @@ def _publish(
     started: float,
 ) -> Artifact:
     image_encoder.module.eval()
-    features = _validation_features(work.root, task, source, image_encoder, track)
-    threshold, quality = _validate(task, head.eval(), features)
+    store, places = _validation_features(work.root, task, source, image_encoder, track)
+    threshold, quality = _validate(task, head.eval(), store, places)
     save_model(
         work.path,
         config=model,
@@ -153,7 +154,7 @@ def _publish(
     )
     work.statistics = {
         "tags": len(task.rows),
-        "photos": sum(example.position not in source.failed for example in task.training),
+        "photos": len(task.training) - sum(position in source.failed for position in task.training.positions),
         "unreadable": [task.images[position] for position in sorted(source.failed)][:20],
         "unreadable_photos": len(source.failed),
         "threshold": threshold,
@@ -193,6 +194,10 @@ def _check(config: TrainConfig) -> None:
         raise InputError(f"{wrong[0]} = {getattr(config, wrong[0])}.", cure="Give 0 or more.")
     if wrong := [name for name in ("validation", "dropout") if not 0 <= getattr(config, name) < 1]:
         raise InputError(f"{wrong[0]} = {getattr(config, wrong[0])}.", cure="Give a share from 0 to less than 1.")
+    if config.similarity and config.alignment != "itta":
+        raise InputError(
+            f"similarity = true goes with alignment 'itta', not {config.alignment!r}.", cure="Change one of them."
+        )
     if config.query_width % config.heads:
         raise InputError(
             f"query_width = {config.query_width} is no multiple of heads = {config.heads}.", cure="Change one of them."
@@ -211,6 +216,8 @@ def model_config(config: TrainConfig, image_encoder: ImageEncoder, embed_width: 
         hidden=config.hidden,
         layers=config.layers,
         dropout=config.dropout,
+        alignment=config.alignment,
+        queries=_queries_at_inference(config),
         reweighting=config.reweighting,
         similarity=config.similarity,
         mean=image_encoder.preprocess.mean,
@@ -241,21 +248,29 @@ def _read_task(
     rows = list(read_rows(words.file("vocabulary.jsonl")))
     kept = _kept(rows, config.hold_out)
     examples = read_triplets(photos, [rows[number]["tag"] for number in kept], config.hold_out)
-    useful = [example for example in examples if example.tags or example.captions]
-    training, validation = split(useful, config.validation)
-    if not training:
+    training, validation = examples.split(config.validation, empty=False)
+    if not len(training):
         raise InputError(f"{photos.path}: no photo with a tag or caption.", cure="Parse more captions.")
     texts = [row["texts"] for row in read_rows(vectors.file(TEXTS)) if "texts" in row]  # older ones hold hashes alone
+    described = read_embeddings(vectors.file(TENSORS)).choose(kept)
+    embedded = described.queries(_queries_at_inference(config))
     task = Task(
         rows=[rows[number] for number in kept],
-        embedded=read_embeddings(vectors.file(TENSORS)).choose(kept),
-        texts=[texts[number] for number in kept] if texts else [],
-        images=[example.image for example in examples],
+        asked=described.queries(config.queries),
+        embedded=embedded,
+        texts=[texts[number][:count] for number, count in zip(kept, embedded.counts.tolist(), strict=True)]
+        if texts
+        else [],
+        images=examples.images,
         training=training,
         validation=validation,
         inputs=[words, photos, vectors],
     )
     return task, text_encoder
+
+
+def _queries_at_inference(config: TrainConfig) -> Queries:
+    return config.queries if config.queries_at_inference == "same" else config.queries_at_inference
 
 
 def _kept(rows: Sequence[dict[str, Any]], hold_out: Sequence[str]) -> list[int]:
@@ -332,9 +347,9 @@ def _fit(
     tensorboard: Path | None,
 ) -> tuple[AlignmentHead, ImageEncoder, dict[str, Any]]:
     """(head, image encoder, statistics) after all epochs, from the newest checkpoint where there is one."""
-    triplets = {example.position: example for example in task.training}
-    usable = [position for position in triplets if position not in source.failed]
-    if not usable:
+    positions = task.training.positions
+    usable = positions[~np.isin(positions, list(source.failed))]
+    if not len(usable):
         raise none_readable()
     teacher = _teacher(config, tools.text_encoder, tools.image_encoder.width)
     if teacher is not None and config.teacher_start:
@@ -342,14 +357,14 @@ def _fit(
     trainer = Trainer(
         head,
         None if config.freeze_image_encoder else tools.image_encoder.module.train(),
-        task.embedded,
+        task.asked,
         teacher if config.teacher_loss else None,
         config,
         steps_an_epoch=max(len(usable) // (config.batch * team.size), 1),
         distillation=tools.distillation,
         team=team,
     )
-    examples = Examples(triplets, usable, source, CaptionVectors(tools.text_encoder))
+    examples = Examples(task.training, usable, source, CaptionVectors(tools.text_encoder))
     log = TrainingLog(work.path, tensorboard=tensorboard if team.first else None)
     statistics = fit(trainer, examples, _checkpoints(work), log, track, tell)
     head, module = trainer.finish()
@@ -364,29 +379,31 @@ def _teacher(config: TrainConfig, text_encoder: TextEncoder, width: int) -> Teac
 
 def _validation_features(
     artifacts: Path, task: Task, source: ImageSource, encoder: ImageEncoder, track: Track
-) -> dict[int, torch.Tensor]:
-    """Features [1, T, V] of the photos kept aside that can be read, by position in `task.validation`."""
+) -> tuple[FeatureStore, dict[int, int]]:
+    """Features of the photos kept aside; of those that can be read, place in the store by number in the validation."""
     if isinstance(source, CachedFeatures):  # computed already, with all others
-        places = [example.position for example in task.validation]
+        places = task.validation.positions.tolist()
         store = source.store
     else:
         places = list(range(len(task.validation)))
         store = _features(artifacts, encoder, [example.image for example in task.validation], track)
-    return {number: store[[place]] for number, place in enumerate(places) if place not in store.failed}
+    return store, {number: place for number, place in enumerate(places) if place not in store.failed}
 
 
-def _validate(task: Task, head: AlignmentHead, features: dict[int, torch.Tensor]) -> tuple[float, dict[str, Any]]:
+def _validate(
+    task: Task, head: AlignmentHead, store: FeatureStore, places: dict[int, int]
+) -> tuple[float, dict[str, Any]]:
     """(threshold with the best micro F1, statistics) on the photos kept aside, their captions' tags as labels."""
-    labels = torch.zeros(len(features), len(task.rows), dtype=torch.bool)
-    for row, number in enumerate(features):
+    labels = torch.zeros(len(places), len(task.rows), dtype=torch.bool)
+    for row, number in enumerate(places):
         labels[row, task.validation[number].tags] = True
     if not labels.any():
         return _DEFAULT_THRESHOLD, {}
-    scores = torch.cat([_scores(head, entry, task.embedded) for entry in features.values()])
+    scores = torch.cat([_scores(head, store[[place]], task.embedded) for place in places.values()])
     threshold, f1 = best_threshold(scores.numpy(), labels.numpy())
     found = mean_average_precision(scores.numpy(), labels.numpy())
     return threshold, {
-        "validation_photos": len(features),
+        "validation_photos": len(places),
         "validation_f1": round(f1, 4),
         "validation_map": round(found, 4),
     }

@@ -17,7 +17,7 @@ from tiny_home import CONFIG, SHOWN, TAGS, Home, described, fill, write_photos
 from ramkit import artifact
 from ramkit.artifact import Artifact
 from ramkit.config import EmbedConfig, TrainConfig, with_values
-from ramkit.embeddings import read_embeddings
+from ramkit.embeddings import Embedded, read_embeddings
 from ramkit.errors import ArtifactError, InputError
 from ramkit.files import read_rows
 from ramkit.ram.captions import CaptionVectors
@@ -87,6 +87,8 @@ def test_the_same_again_is_the_same_model_and_another_seed_another(ready: Home) 
     [
         {"similarity": True},
         {"reweighting": False},
+        {"alignment": "itc"},
+        {"alignment": "itm", "precision": "bfloat16"},
         {"tags_per_image": 3, "captions_per_image": 2, "dropout": 0.1},
         {"schedule": "cosine", "clip_gradient": 1.0, "precision": "bfloat16"},
         {"image_encoder": "test_vit", "batch": 64, "image_size": 32},
@@ -103,6 +105,41 @@ def test_every_way_of_training_gives_a_model_that_loads(
     head = load_tensors(made.file("head.safetensors"))
     assert any(name.startswith("similarity.") for name in head) == settings.get("similarity", False)
     assert Tagger(made).config.reweighting == settings.get("reweighting", True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "trained_on", "counts"),
+    [
+        ({}, 4, [3, 4, 3, 4, 4]),
+        ({"queries": "template"}, 1, [1] * 5),
+        ({"queries": "template", "queries_at_inference": "descriptions"}, 1, [3, 4, 3, 4, 4]),
+        ({"queries_at_inference": "template"}, 4, [1] * 5),
+    ],
+)
+def test_tags_are_asked_by_descriptions_or_template_in_training_and_after(
+    ready: Home, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], trained_on: int, counts: list[int]
+) -> None:
+    asked: list[torch.Tensor] = []
+    begin = Trainer.__init__
+
+    def listen(self: Trainer, head: Any, encoder: Any, embedded: Embedded, *given: Any, **options: Any) -> None:
+        asked.append(embedded.descriptions)
+        begin(self, head, encoder, embedded, *given, **options)
+
+    monkeypatch.setattr(Trainer, "__init__", listen)
+    found = Tagger(ready.train(**settings))
+    embedded = read_embeddings(artifact.find(ready.root, "embeddings").file("embeddings.safetensors"))
+    assert torch.equal(asked[0], embedded.descriptions[:, :trained_on])
+    assert found.vocabulary.counts.tolist() == counts
+    assert found.config.queries == ("template" if max(counts) == 1 else "descriptions")
+    described = found.describe(["zebra"], {"zebra": ["a striped horse", "black and white"]})
+    assert described.counts.tolist() == [1 if max(counts) == 1 else 2]
+
+
+def test_two_ways_of_asking_after_the_same_training_are_the_same_weights(ready: Home) -> None:
+    one = ready.train(queries="template")
+    assert same_weights(one, ready.train(queries="template", queries_at_inference="descriptions"))
+    assert not same_weights(one, ready.train())
 
 
 def test_a_frozen_encoder_stays_and_a_free_one_learns(ready: Home) -> None:
@@ -173,6 +210,10 @@ def test_an_alias_and_a_compound_are_held_out_too(home: Home, photos: list[str])
         ({"checkpoint_steps": 0}, "checkpoint_steps = 0. Give a whole number above 0."),
         ({"image_size": -1}, "image_size = -1. Give 0 or more."),
         ({"validation": 1.0}, "validation = 1.0. Give a share from 0 to less than 1."),
+        (
+            {"similarity": True, "alignment": "itm"},
+            "similarity = true goes with alignment 'itta', not 'itm'.",
+        ),
         ({"heads": 3}, "query_width = 16 is no multiple of heads = 3. Change one of them."),
         ({"image_encoder": "nothing"}, "timm has no model 'nothing'."),
         ({"image_encoder": "test_vit", "image_size": 50}, "test_vit does not take images of 50 pixels"),

@@ -2,15 +2,25 @@
 
 import io
 import json
+import os
 import tarfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
+from PIL import Image
 
+from ramkit import captions as captions_module
 from ramkit.captions import BadRow, CaptionRow, Columns, open_sources
 from ramkit.errors import InputError, MissingError
+from ramkit.photos import read_photo
 
 
 def read(*names: str | Path, columns: Columns | None = None) -> tuple[list[CaptionRow], list[BadRow]]:
@@ -84,9 +94,6 @@ def test_a_missing_column_names_the_ones_there(tmp_path: Path) -> None:
 
 
 def test_parquet_with_texts_or_lists(tmp_path: Path) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
     table = pyarrow.table({"image": ["a.jpg", "b.jpg", None], "caption": [["a dog", "two dogs"], [], ["x"]]})
     pyarrow.parquet.write_table(table, tmp_path / "c.parquet")
     good, bad = read(tmp_path / "c.parquet")
@@ -95,6 +102,33 @@ def test_parquet_with_texts_or_lists(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="not a readable Parquet file"):
         read(tmp_path / "bad.parquet")
+
+
+def test_photos_inside_parquet_are_named_by_their_place(squares: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    squares.to_parquet(path, batch_size=2)
+    good, bad = read(path, columns=Columns("photo", "text"))
+    assert good == [CaptionRow(f"{path}::photo/0", GOOD[0]), CaptionRow(f"{path}::photo/2", GOOD[1])]
+    assert [(row.where, row.why) for row in bad] == [("c.parquet, row 2", "'text' is empty")]
+    assert [read_photo(row.image).getpixel((0, 0)) for row in good] == PIXELS
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_parquet_of_bytes_of_paths_and_of_both(tmp_path: Path, statistics: bool) -> None:
+    image = {"bytes": png("red"), "path": "red.png"}
+    columns: dict[str, tuple[list[Any], list[str | None]]] = {
+        "mixed": ([image, {"bytes": None, "path": "b.jpg"}, None, {"bytes": None, "path": None}], ["0", "b.jpg"]),
+        "bare": ([png("red"), png("blue"), None, None], ["0", "1"]),
+        "paths": ([{"path": "a.jpg"}, {"path": "b.jpg"}, {"path": None}, None], ["a.jpg", "b.jpg"]),
+    }
+    table = pyarrow.table({name: values for name, (values, _) in columns.items()} | {"caption": ["one"] * 4})
+    path = tmp_path / "c.parquet"
+    pyarrow.parquet.write_table(table, path, write_statistics=statistics)
+    for name, (_, expected) in columns.items():
+        good, bad = read(path, columns=Columns(name))
+        wanted = [f"{path}::{name}/{found}" if found.isdecimal() else str(tmp_path / found) for found in expected]
+        assert [row.image for row in good] == wanted
+        assert [row.why for row in bad] == [f"no {name!r}"] * 2
 
 
 def test_shards_name_their_photos_by_member(tmp_path: Path) -> None:
@@ -153,35 +187,139 @@ def test_identity_changes_with_the_content(tmp_path: Path) -> None:
     assert before.identity != after.identity
 
 
-def test_photos_inside_a_hub_dataset_are_kept_for_later_stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+# ---- what `datasets` reads
+
+
+def png(colour: str) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), colour).save(stream, "PNG")
+    return stream.getvalue()
+
+
+SQUARES = [("red", ["a red square", "red"]), ("green", [""]), ("blue", ["a blue square"])]
+GOOD = [("a red square", "red"), ("a blue square",)]
+PIXELS = [(255, 0, 0), (0, 0, 255)]
+
+
+@pytest.fixture
+def squares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Three photos, the second without a caption; and a cache of its own for what `datasets` keeps."""
     import datasets
-    from PIL import Image
 
-    from ramkit import photos
-
-    monkeypatch.setenv("RAMKIT_CACHE", str(tmp_path))
+    monkeypatch.setenv("RAMKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
     monkeypatch.setattr("ramkit.photo_shards.PhotoShards.SIZE", 2)
-    pixels = []
-    for colour in ("red", "green", "blue"):
-        stream = io.BytesIO()
-        Image.new("RGB", (4, 4), colour).save(stream, "PNG")
-        pixels.append({"bytes": stream.getvalue(), "path": f"{colour}.png"})
-    table = {"photo": pixels, "text": [["a red square", "red"], "", "a blue square"]}
-    rows = [{"photo": photo, "text": text} for photo, text in zip(table["photo"], table["text"], strict=True)]
-    features = datasets.Features({"photo": datasets.Image()})
-    made = SimpleNamespace(column_names=["photo", "text"], features=features)
-    made.cast_column = lambda name, feature: rows
-    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: made)
-    good, bad = read("someone/squares", columns=Columns("photo", "text"))
-    assert [row.captions for row in good] == [("a red square", "red"), ("a blue square",)]
-    assert [row.where for row in bad] == ["someone/squares, row 2"]
-    assert [photos.read_photo(row.image).getpixel((0, 0)) for row in good] == [(255, 0, 0), (0, 0, 255)]
+    datasets.disable_progress_bars()
+    rows = {
+        "photo": [{"bytes": png(colour), "path": f"{colour}.png"} for colour, _ in SQUARES],
+        "text": [texts for _, texts in SQUARES],
+    }
+    kinds = {"photo": datasets.Image(), "text": datasets.List(datasets.Value("string"))}
+    return datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a server for the files in tmp_path."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def as_saved(squares: Any, folder: Path) -> str:
+    squares.save_to_disk(folder / "saved")
+    return str(folder / "saved")
+
+
+def as_saved_parts(squares: Any, folder: Path) -> str:
+    import datasets
+
+    datasets.DatasetDict(train=squares, test=squares.select([0])).save_to_disk(folder / "parts")
+    return str(folder / "parts")
+
+
+def as_repository(squares: Any, folder: Path) -> str:
+    (folder / "repository" / "data").mkdir(parents=True)
+    squares.to_parquet(folder / "repository" / "data" / "train-00000-of-00001.parquet")
+    squares.select([0]).to_parquet(folder / "repository" / "data" / "test-00000-of-00001.parquet")
+    return str(folder / "repository")
+
+
+@pytest.mark.parametrize("layout", [as_saved, as_saved_parts, as_repository])
+def test_photos_inside_a_streamed_dataset_are_kept_for_later_stages(
+    squares: Any, tmp_path: Path, layout: Callable[[Any, Path], str]
+) -> None:
+    name = layout(squares, tmp_path)
+    for _ in range(2):  # the second reading finds the shards of the first
+        good, bad = read(name, columns=Columns("photo", "text"))
+        assert [row.captions for row in good] == GOOD
+        assert [(row.where, row.why) for row in bad] == [(f"{name}, row 2", "'text' is empty")]
+        assert [read_photo(row.image).getpixel((0, 0)) for row in good] == PIXELS
+    [shard] = {row.image.partition("::")[0].rpartition("/")[0] for row in good}
+    assert sorted(path.name for path in Path(shard).iterdir()) == ["00000.tar", "00001.tar"]
+
+
+def test_files_at_an_address(squares: Any, tmp_path: Path, address: str) -> None:
+    squares.to_parquet(tmp_path / "c.parquet")
+    (tmp_path / "c.jsonl").write_text('{"photo": "/a.jpg", "text": "a dog"}\n')
+    samples = [(f"{colour}.{ending}", content) for colour, texts in SQUARES for ending, content in (
+        ("png", png(colour)), ("json", json.dumps({"text": texts[0]}).encode()),
+    )]  # fmt: skip
+    write_shard(tmp_path / "c.tar", samples)
+    for name, captions in (("c.parquet", GOOD), ("c.tar", [("a red square",), ("a blue square",)])):
+        good, bad = read(f"{address}/{name}", columns=Columns("photo", "text"))
+        assert [row.captions for row in good] == captions
+        assert len(bad) == 1
+        assert [read_photo(row.image).getpixel((0, 0)) for row in good] == PIXELS
+    assert read(f"{address}/c.jsonl", columns=Columns("photo", "text"))[0] == [CaptionRow("/a.jpg", ("a dog",))]
+    with pytest.raises(MissingError, match=r"nothing.parquet: no file of this name, and no dataset that can be opened"):
+        read(f"{address}/nothing.parquet")
+    with pytest.raises(InputError, match=r"c.docx: captions cannot be read from this kind of file"):
+        read(f"{address}/c.docx")
+    with pytest.raises(InputError, match=r"c.parquet: no column 'image' and no 'caption'; it has 'photo', 'text'"):
+        read(f"{address}/c.parquet")
+
+
+def test_identity_of_a_dataset_changes_with_its_files(squares: Any, tmp_path: Path) -> None:
+    name = as_repository(squares, tmp_path)
+    [before] = open_sources([name], Columns())
+    os.utime(tmp_path / "repository" / "data" / "train-00000-of-00001.parquet", (1, 1))
+    [after] = open_sources([name], Columns())
+    assert before.identity != after.identity
+
+
+def test_a_stream_that_breaks_off_leaves_no_half_shard(
+    squares: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = as_saved(squares, tmp_path)
+    read_row = captions_module.checked
+
+    def break_off(image: Any, caption: Any, *, where: str, **given: Any) -> Any:
+        if where.endswith("row 3"):
+            raise ConnectionResetError("connection reset")
+        return read_row(image, caption, where=where, **given)
+
+    monkeypatch.setattr(captions_module, "checked", break_off)
+    with pytest.raises(MissingError, match=r"cannot be read on after row 3 \(connection reset\)\. Give the same"):
+        read(name, columns=Columns("photo", "text"))
+    left = [path.name for path in (tmp_path / "cache" / "photos").rglob("*.*")]
+    assert left == ["00000.tar"]
 
 
 def test_a_name_that_neither_disk_nor_hub_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def refuse(*given: object) -> None:
+        asked.append(given)
         raise FileNotFoundError("not on the hub")
 
-    monkeypatch.setattr("datasets.load_dataset", refuse)
-    with pytest.raises(MissingError, match="no file of this name, and no dataset that the hub gives"):
-        read("someone/nothing")
+    monkeypatch.setattr("datasets.load_dataset_builder", refuse)
+    for name in ("someone/nothing", "someone/nothing:english"):
+        with pytest.raises(MissingError, match=r"no file of this name, and no dataset .* \(not on the hub\)"):
+            read(name)
+    assert asked == [("someone/nothing", None), ("someone/nothing", "english")]

@@ -159,6 +159,27 @@ def test_a_name_that_is_not_shipped_tells_those_that_are(monkeypatch: pytest.Mon
     assert read_config(Path("fine-cub"), FineTrainConfig).supercategory == "own"
 
 
+def test_a_file_builds_on_another(toml: Any, tmp_path: Path) -> None:
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases" / "first.toml").write_text('name = "first"\nsteps = 1\nrate = 1.0\n')
+    (tmp_path / "bases" / "second.toml").write_text('extends = "first.toml"\nsteps = 2\nmode = "exact"\n')
+    read = read_config(toml('extends = "bases/second.toml"\nrate = 3.0\n'), Recipe, mode="fast")
+    assert read == Recipe(name="first", steps=2, rate=3.0, mode="fast")
+
+
+def test_what_a_file_builds_on_must_be_there_be_right_and_end(toml: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"base.toml: no such file"):
+        read_config(toml('extends = "base.toml"'), Recipe)
+    (tmp_path / "base.toml").write_text("colour = 1")
+    with pytest.raises(InputError, match=r"base.toml: unknown key 'colour'. Valid keys: name, .*, layers$"):
+        read_config(toml('extends = "base.toml"'), Recipe)
+    (tmp_path / "base.toml").write_text('extends = "recipe.toml"')
+    with pytest.raises(InputError, match=r"recipe.toml: extends itself by way of .*recipe.toml. Break the circle."):
+        read_config(toml('extends = "base.toml"'), Recipe)
+    with pytest.raises(InputError, match=r"recipe.toml: extends = 3 is of the wrong type. Give a string."):
+        read_config(toml("extends = 3"), Recipe)
+
+
 def test_a_configuration_is_stored_as_a_dictionary_and_copied_with_changes() -> None:
     changed = with_values(Recipe(), steps=3)
     assert changed == Recipe(steps=3)

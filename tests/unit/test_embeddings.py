@@ -34,3 +34,11 @@ def test_what_was_saved_is_read(tmp_path: Path, precision: Precision, error: flo
     assert torch.equal(found.counts, TAGS.counts)
     assert found.descriptions.dtype == torch.float32
     torch.testing.assert_close(found.descriptions, TAGS.descriptions, atol=error, rtol=0)
+
+
+def test_templates_alone_are_the_first_descriptions() -> None:
+    embedded = Embedded(torch.arange(12.0).reshape(2, 3, 2), torch.tensor([3, 1]))
+    assert embedded.queries("descriptions") is embedded
+    alone = embedded.queries("template")
+    assert alone.descriptions.tolist() == [[[0.0, 1.0]], [[6.0, 7.0]]]
+    assert alone.counts.tolist() == [1, 1]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 
 from ramkit.embeddings import Embedded
 from ramkit.ram.model import LOG_TEMPERATURE, AlignmentHead, ModelConfig
+from ramkit.ram.paradigms import ITC, ITM
 from ramkit.ram.reweight import reweight
 
 B, C, D, T, V, E = 2, 7, 3, 4, 10, 8
@@ -17,7 +19,7 @@ CONFIG = ModelConfig(
 )
 
 
-def made(**changes: bool) -> AlignmentHead:
+def made(**changes: Any) -> AlignmentHead:
     torch.manual_seed(0)
     return AlignmentHead(replace(CONFIG, **changes)).eval()
 
@@ -109,3 +111,17 @@ def test_captions_are_asked_like_tags() -> None:
     torch.testing.assert_close(
         head.align(captions, tokens), head.align(head.tag_queries(tokens, captions[:, None]), tokens)
     )
+
+
+@pytest.mark.parametrize(("alignment", "paradigm"), [("itc", ITC), ("itm", ITM)])
+def test_another_paradigm_stands_where_the_decoder_does(tags: Embedded, alignment: str, paradigm: type) -> None:
+    head, features = made(alignment=alignment), drawn(B, T, V)
+    assert isinstance(head.decoder, paradigm)
+    tokens = head.project(features)
+    queries = head.tag_queries(tokens, tags.descriptions, tags.present)
+    found = head(features, tags.descriptions, tags.present)
+    torch.testing.assert_close(found, head.decoder(queries, tokens))
+    assert found.shape == (B, C)
+    assert torch.equal(found, made(alignment=alignment)(features, tags.descriptions, tags.present))
+    found.sum().backward()
+    assert head.image_proj.weight.grad.norm() > 0

@@ -1,5 +1,6 @@
 """Photos augmented anew each epoch, the same in every run; unreadable ones told."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def photos(tmp_path: Path) -> list[str]:
 
 
 def taken(source: AugmentedPhotos, epoch: int, skip: int = 0) -> list[ImageBatch]:
-    return list(source.batches(BATCHES, epoch, skip=skip))
+    return list(source.batches(iter(BATCHES[skip:]), epoch))
 
 
 def test_a_photo_and_epoch_always_give_the_same_crop(photos: list[str]) -> None:
@@ -39,6 +40,11 @@ def test_a_photo_and_epoch_always_give_the_same_crop(photos: list[str]) -> None:
     assert torch.equal(second, first[1].images)
     for other in (taken(source, 1), taken(AugmentedPhotos(photos, PREPROCESS, seed=6), 0)):
         assert not torch.equal(other[0].images, first[0].images)
+
+
+def test_this_process_which_has_threads_is_not_forked(photos: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
+    assert [batch.positions for batch in taken(AugmentedPhotos(photos, PREPROCESS, seed=5), 0)] == BATCHES
 
 
 def test_unreadable_photos_are_told_and_a_batch_of_them_is_empty(photos: list[str]) -> None:

@@ -18,7 +18,8 @@ from PIL import Image
 
 from ramkit import photos
 from ramkit.errors import InputError
-from ramkit.photos import Preprocess, find_photos, read_member, read_photo, shard_index
+from ramkit.photos import Preprocess, find_photos, read_photo
+from ramkit.references import read_member, shard_index
 
 Image.init()
 AVIF = ["AVIF"] if "AVIF" in Image.SAVE else []  # Pillow writes it since 11.3
