@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import nn
 
 from ramkit.artifact import Artifact
 from ramkit.errors import ArtifactError
@@ -28,7 +29,7 @@ from ramkit.fgvc.model import FineHead, HeadConfig
 from ramkit.fgvc.vision import Vision
 from ramkit.image_encoder import ImageEncoder
 from ramkit.photos import Preprocess
-from ramkit.tensors import load_tensors, save_tensors
+from ramkit.tensors import Precision, load_tensors, save_tensors
 
 KIND = "fine"
 _SETTINGS, _ENCODER, _HEAD = "fine.json", "image_encoder.safetensors", "head.safetensors"
@@ -146,7 +147,7 @@ def save_classifier(
     crop_share: float,
 ) -> None:
     """Write all files of a `fine` artefact; the image encoder in half precision, see `round_weights`."""
-    save_tensors(folder / _ENCODER, encoder.module.state_dict(), "float16")
+    save_tensors(folder / _ENCODER, encoder.module.state_dict(), _precision(encoder.module))
     save_tensors(folder / _HEAD, head.state_dict())
     settings = {
         "supercategory": supercategory,
@@ -167,7 +168,14 @@ def save_classifier(
 
 def round_weights(vision: Vision) -> None:
     """Round the encoder's weights as saving will, so that what follows in training sees what is saved."""
-    with torch.no_grad():
-        for tensor in vision.module.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.copy_(tensor.half())
+    if _precision(vision.module) == "float16":
+        with torch.no_grad():
+            for tensor in vision.module.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.copy_(tensor.half())
+
+
+def _precision(module: nn.Module) -> Precision:
+    """Half precision, unless a number is beyond its range, as some BatchNorm's variance."""
+    tensors = (tensor for tensor in module.state_dict().values() if tensor.is_floating_point())
+    return "float16" if all(tensor.half().isfinite().all() for tensor in tensors) else "float32"
