@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,14 +33,22 @@ class Figures:
     resampled: npt.NDArray[np.float64]  # [B, C]
 
 
+def groups_of(measured: Measured) -> dict[str, npt.NDArray[np.bool_]]:
+    """Names [C] whose mAP is told apart: those of the vocabulary and the others; where aliases are among the first,
+    also split by the tags' own names alone."""
+    known, exact = measured.known, np.array([column.known and not column.by_alias for column in measured.columns])
+    groups = {"in_vocabulary": known, "open_set": ~known}
+    return groups if (known == exact).all() else {**groups, "in_vocabulary_by_name": exact, "not_by_name": ~exact}
+
+
 def figures(
-    measured: Measured, *, threshold: float | None, common: npt.NDArray[np.bool_], sampling: Sampling
+    measured: Measured, *, threshold: float | None, groups: Mapping[str, npt.NDArray[np.bool_]], sampling: Sampling
 ) -> Figures:
     """All figures of a measurement; at least one label must be positive.
 
     Args:
         threshold: one for all tags, on the scale of the scores; None takes the best one for these photos.
-        common: [C], the names that are averaged apart from the others.
+        groups: names [C] that are averaged apart, as `groups_of` the first of several models has them.
     """
     scores, labels = measured.scores, measured.labels
     single = metrics.average_precisions(scores, labels)
@@ -59,7 +68,7 @@ def figures(
         for name, (one, thresholds) in points.items()
     ]
     values: dict[str, Any] = {"mAP": _number(metrics.mean_over_tags(single))}
-    for name, chosen in (("in_vocabulary", common), ("open_set", ~common)):
+    for name, chosen in groups.items():
         values[f"mAP_{name}"] = _number(metrics.mean_over_tags(single[chosen]))
     values["mAP_micro"] = whole.average_precision
     values["mAP_published"] = float(metrics.published_average_precisions(scores, labels).mean())
@@ -72,8 +81,10 @@ def figures(
         drawn_f1 = metrics.resampled_f1(scores, labels, given, resamples=sampling.resamples, seed=sampling.seed)
         values["intervals"] = {
             "mAP": _interval(_means(resampled), values["mAP"]),
-            "mAP_in_vocabulary": _interval(_means(resampled[:, common]), values["mAP_in_vocabulary"]),
-            "mAP_open_set": _interval(_means(resampled[:, ~common]), values["mAP_open_set"]),
+            **{
+                f"mAP_{name}": _interval(_means(resampled[:, chosen]), values[f"mAP_{name}"])
+                for name, chosen in groups.items()
+            },
             "f1": _interval(drawn_f1, values["f1"]),
         }
     values["at"] = at

@@ -12,6 +12,7 @@ import torch
 
 from ramkit.clip import load_clip
 from ramkit.embeddings import Embedded
+from ramkit.errors import InputError
 from ramkit.features import Encoding
 from ramkit.measured import Name, Scale
 from ramkit.tagger import Tagger
@@ -124,6 +125,8 @@ class TwoTowerScorer:
         self.name, self._texts = spec, dict(texts or {})
         self.settings = Settings(described_at_inference=bool(self._texts))
         self.templates = list(templates) or imagenet_templates()
+        if without := [template for template in self.templates if "{}" not in template]:
+            raise InputError(f"Template {without[0]!r} has no place for the name.", cure="Write {} where it goes.")
         self.columns = [Name(name, None, None, asked.get(name, "")) for name in names]
 
     @property

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LISTED = 10
 _MOST_TAGS = 40
+_SPLITS = ("mAP_in_vocabulary", "mAP_open_set", "mAP_in_vocabulary_by_name", "mAP_not_by_name")
 _POINTS = {
     "given": "given, one for all",
     "per tag": "the model's, per tag",
@@ -149,7 +150,7 @@ def _print_figures(metrics: dict[str, Any], mean: str) -> None:
     )
     if metrics["remark"]:
         console.say(metrics["remark"])
-    names = (mean, "mAP_in_vocabulary", "mAP_open_set", "mAP_micro", "top_1_accuracy", "top_5_accuracy")
+    names = [mean, *_SPLITS, "mAP_micro", "top_1_accuracy", "top_5_accuracy"]
     rows = [
         [name.replace("_", " "), metrics[name], _interval(intervals.get(name))]
         for name in names

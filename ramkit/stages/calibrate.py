@@ -21,6 +21,7 @@ from ramkit.artifact import Artifact
 from ramkit.calibration import Floats, Labels, Lines, fit_lines
 from ramkit.config import CalibrateConfig, as_dict
 from ramkit.errors import ArtifactError, InputError
+from ramkit.features import FEATURES
 from ramkit.files import write_whole
 from ramkit.measured import SCORES, Measured, read_measured
 from ramkit.metrics import precision_recall_f1
@@ -39,7 +40,6 @@ from ramkit.thresholds import (
 )
 
 CALIBRATION = "calibration.json"
-FEATURES = ".features"  # folder in the artefact root, the cache
 _CURE = "Measure the model on labelled photos first: ramkit evaluate LABELS"
 
 

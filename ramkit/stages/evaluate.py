@@ -21,12 +21,12 @@ from ramkit.comparison import to_latex, to_markdown
 from ramkit.config import EvaluateConfig, ModelRow, as_dict
 from ramkit.errors import InputError
 from ramkit.features import FEATURES
-from ramkit.figures import Figures, Sampling, difference, figures, per_tag_csv
+from ramkit.figures import Figures, Sampling, difference, figures, groups_of, per_tag_csv
 from ramkit.files import read_rows, write_whole
 from ramkit.labels import LabelColumns, LabelledPhoto, LabelledSet, read_labels
 from ramkit.labels.images import missing_of
 from ramkit.labels.labelled import of_photos, with_names
-from ramkit.labels.published import read_benchmark
+from ramkit.labels.published import BENCHMARKS, read_benchmark
 from ramkit.labels.sources import read_names
 from ramkit.measured import Measured, save_measured
 from ramkit.progress import Track, silent
@@ -60,10 +60,14 @@ def evaluate(
     Raises:
         InputError: no photo can be read, or no label is true of any.
     """
+    if config.threshold is not None and not 0 <= config.threshold <= 1:
+        raise InputError(f"--threshold {config.threshold} is no score.", cure="Give a number from 0 to 1.")
     first = models[0]
     source = None if first.model.startswith(CLIP) else find_model(artifacts, first.model or None)
     inputs = [] if source is None else [source]
     labels_from = "people"
+    if labelled is not None and triplets:
+        raise InputError(f"--triplets {triplets}: beside labels.", cure="Name labels or triplets, not both.")
     if labelled is None:
         if source is None:
             raise InputError(f"{first.model}: was trained on nothing here.", cure="Name labelled photos.")
@@ -105,6 +109,11 @@ def read_set(config: EvaluateConfig, sources: Sequence[str] = ()) -> LabelledSet
             annotations=Path(config.annotations) if config.annotations else None,
             tag_list=Path(config.tag_list) if config.tag_list else None,
             images=config.images,
+        )
+    elif config.annotations or config.tag_list:
+        raise InputError(
+            "--annotations and --tag-list are of a benchmark, and none is named.",
+            cure=f"Known: {', '.join(BENCHMARKS)}",
         )
     elif sources:
         columns = LabelColumns(config.image_field, config.labels_field, config.split)
@@ -195,7 +204,7 @@ def _figures(
     measured: Measured, scorer: TaggerScorer | TwoTowerScorer, first: Measured, config: EvaluateConfig
 ) -> Figures:
     given = config.threshold if config.threshold is not None and measured.scale == "logit" else scorer.threshold
-    return figures(measured, threshold=given, common=first.known, sampling=Sampling(config.resamples, config.seed))
+    return figures(measured, threshold=given, groups=groups_of(first), sampling=Sampling(config.resamples, config.seed))
 
 
 def _side_by_side(

@@ -267,6 +267,9 @@ def test_a_benchmark_from_its_published_files(
     found = json.loads(done.out)
     assert (found["photos"], found["missing_photos"], found["unreadable_photos"]) == (16, 2, 0)
     assert (found["names"], found["names_in_vocabulary"], found["names_in_vocabulary_by_alias"]) == (5, 3, 1)
+    ap = {row["tag"]: row["ap"] for row in found["per_tag"]}
+    assert found["mAP_in_vocabulary_by_name"] == pytest.approx((ap["Cat"] + ap["rocket"]) / 2)
+    assert found["mAP_not_by_name"] == pytest.approx((ap["lady"] + ap["sled"]) / 2), "the alias among the others"
     assert [row["tag"] for row in found["per_tag"]] == ["Cat", "lady", "sled", "zebra crossing", "rocket"]
     assert [row["positives"] for row in found["per_tag"]] == [4, 4, 4, 0, 4]
     assert found["per_tag"][3]["ap"] is None
@@ -303,6 +306,12 @@ def test_benchmarks_that_cannot_be_read_are_told(ramkit: Callable[..., Any], hom
     for arguments, message in (
         (["--benchmark", "voc"], "No benchmark is called 'voc'. Known: openimages-common, openimages-uncommon,"),
         (["--benchmark", "hico"], "hico needs its annotations. Name hico_600_annots.txt, or its folder: --annotations"),
+        (["--annotations", benchmark], "--annotations and --tag-list are of a benchmark, and none is named. Known: "),
+        (
+            ["--benchmark", "small", "--annotations", benchmark, "--triplets", "v1"],
+            "--triplets v1: beside labels. Name labels or triplets, not both.",
+        ),
+        (["--threshold", "68"], "--threshold 68.0 is no score. Give a number from 0 to 1."),
         (["x.tar", "--benchmark", "hico"], "x.tar: beside --benchmark. Name labels or a benchmark, not both."),
         (
             ["--benchmark", "small", "--annotations", benchmark],
@@ -350,6 +359,12 @@ def test_two_towers_are_asked_by_an_ensemble_of_prompts(
     assert rows[1]["threshold"] == rows[1]["best_threshold"], "a cosine has no natural threshold"
     assert rows[1]["difference"]["mAP"] == pytest.approx(rows[1]["mAP"] - rows[0]["mAP"])
     assert [one.model for one in read_all_measured(made)] == ["model:v1", "CLIP"]
+    alone = evaluate(artifacts=home.root, config=config, labelled=labelled, models=models[1:])
+    np.testing.assert_array_equal(read_measured(alone).logits, found.logits)
+    with pytest.raises(InputError, match=r"Template 'a dog' has no place for the name\. Write {} where it goes\."):
+        evaluate(
+            artifacts=home.root, config=config, labelled=labelled, models=[ModelRow(model=clip, templates=("a dog",))]
+        )
 
 
 def test_models_on_one_pass_give_what_each_gives_alone(home: Home, photos: list[str], tmp_path: Path) -> None:

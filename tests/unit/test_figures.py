@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ramkit import metrics
-from ramkit.figures import Sampling, difference, figures, per_tag_csv
+from ramkit.figures import Sampling, difference, figures, groups_of, per_tag_csv
 from ramkit.measured import Measured, Name
 
 
@@ -25,7 +26,7 @@ def measured(seed: int = 0, noise: float = 1.0) -> Measured:
 def test_each_figure_is_that_of_its_metric() -> None:
     given = measured()
     scores, labels = given.scores, given.labels
-    found = figures(given, threshold=0.6, common=given.known, sampling=Sampling(50, 7))
+    found = figures(given, threshold=0.6, groups=groups_of(given), sampling=Sampling(50, 7))
     single = metrics.average_precisions(scores, labels)
     drawn = metrics.resampled_average_precisions(scores, labels, resamples=50, seed=7)
     best = metrics.pooled(scores, labels)
@@ -59,7 +60,7 @@ def test_each_figure_is_that_of_its_metric() -> None:
 
 def test_without_a_threshold_the_best_is_given() -> None:
     given = measured()
-    found = figures(given, threshold=None, common=given.known, sampling=Sampling(0)).values
+    found = figures(given, threshold=None, groups=groups_of(given), sampling=Sampling(0)).values
     assert found["threshold"] == found["best_threshold"]
     assert found["f1"] == pytest.approx(found["best_f1"])
     assert "intervals" not in found
@@ -67,7 +68,12 @@ def test_without_a_threshold_the_best_is_given() -> None:
 
 def test_what_cannot_be_averaged_is_none() -> None:
     given = measured()
-    found = figures(given, threshold=0.5, common=np.zeros(5, dtype=bool), sampling=Sampling(20))
+    found = figures(
+        given,
+        threshold=0.5,
+        groups={"in_vocabulary": np.zeros(5, dtype=bool), "open_set": np.ones(5, dtype=bool)},
+        sampling=Sampling(20),
+    )
     assert found.values["mAP_in_vocabulary"] is None
     assert found.values["intervals"]["mAP_in_vocabulary"] is None
     assert found.values["mAP_open_set"] == found.values["mAP"]
@@ -78,7 +84,7 @@ def test_what_cannot_be_averaged_is_none() -> None:
 
 def test_the_difference_of_two_models_is_surer_than_each() -> None:
     one, other = (
-        figures(given, threshold=0.5, common=given.known, sampling=Sampling(300))
+        figures(given, threshold=0.5, groups=groups_of(given), sampling=Sampling(300))
         for given in (measured(noise=1.0), measured(noise=1.2))
     )
     found = difference(one, other)
@@ -93,8 +99,22 @@ def test_the_difference_of_two_models_is_surer_than_each() -> None:
 
 def test_the_table_has_a_row_a_tag() -> None:
     given = measured()
-    rows = figures(given, threshold=0.5, common=given.known, sampling=Sampling(20)).per_tag
+    rows = figures(given, threshold=0.5, groups=groups_of(given), sampling=Sampling(20)).per_tag
     read = list(csv.DictReader(io.StringIO(per_tag_csv(rows))))
     assert [row["tag"] for row in read] == given.names
     assert (read[2]["ap"], read[2]["ap_low"]) == ("", "")
     assert float(read[0]["ap_low"]) < float(read[0]["ap"]) < float(read[0]["ap_high"])
+
+
+def test_names_known_by_an_alias_are_told_apart_both_ways() -> None:
+    given = measured()
+    columns = [replace(column, by_alias=column.name == "tag, 1") for column in given.columns]
+    found = figures(
+        replace(given, columns=columns), threshold=0.5, groups=groups_of(replace(given, columns=columns)),
+        sampling=Sampling(20),
+    )  # fmt: skip
+    single = metrics.average_precisions(given.scores, given.labels)
+    assert found.values["mAP_in_vocabulary"] == pytest.approx(single[:2].mean())
+    assert found.values["mAP_in_vocabulary_by_name"] == pytest.approx(single[0])
+    assert found.values["mAP_not_by_name"] == pytest.approx(single[[1, 3, 4]].mean())
+    assert len(found.values["intervals"]["mAP_not_by_name"]) == 2
