@@ -190,6 +190,7 @@ class EvaluateConfig:
     seed: int = 0
     published_metric: bool = False  # show mAP as RAM++'s published evaluation forms it
     keep_features: bool = True  # image features stay in the cache, so that other names take seconds; else logits alone
+    pictures: bool = True  # charts and a page of photos, beside the figures
 
 
 @dataclass(frozen=True)

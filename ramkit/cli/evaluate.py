@@ -82,6 +82,10 @@ def evaluate(
     published_metric: Annotated[
         bool, typer.Option(help="Show mAP as RAM++'s published evaluation has it: tags without positives count 0.")
     ] = False,
+    pictures: Annotated[
+        bool | None,
+        typer.Option("--pictures/--no-pictures", help="Charts and report.html; default: yes."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings (EvaluateConfig).")] = None,
     json: JsonOption = False,
     artifacts: ArtifactsOption = ARTIFACTS,
@@ -95,7 +99,7 @@ def evaluate(
         config, EvaluateConfig, benchmark=benchmark, annotations=annotations, tag_list=tag_list, names=names,
         images=tuple(images) if images else None, descriptions=descriptions, labels_field=labels_field,
         image_field=image_field, split=split, least_positives=least_positives, threshold=threshold,
-        resamples=resamples, published_metric=published_metric or None,
+        resamples=resamples, pictures=pictures, published_metric=published_metric or None,
         keep_features=None if keep_features else False,
     )  # fmt: skip
     models = _models(model, against or [], table)

@@ -29,6 +29,8 @@ from ramkit.labels.labelled import of_photos, with_names
 from ramkit.labels.published import BENCHMARKS, read_benchmark
 from ramkit.labels.sources import read_names
 from ramkit.measured import Measured, save_measured
+from ramkit.pictures.charts import Shown
+from ramkit.pictures.report import write_pictures
 from ramkit.progress import Track, silent
 from ramkit.scorers import CLIP, TaggerScorer, TwoTowerScorer
 from ramkit.scoring import score_photos
@@ -91,6 +93,11 @@ def evaluate(
             mean = "mAP_published" if config.published_metric else "mAP"
             write_whole(work.path / MARKDOWN, to_markdown(metrics["models"], mean))
             write_whole(work.path / LATEX, to_latex(metrics["models"], mean))
+        if config.pictures:
+            as_trained = first.queries == "own" and first.reweighting
+            tagger = Tagger(source) if source is not None and as_trained else None
+            shown = [Shown(one, own) for one, own in zip(measured, found, strict=True)]
+            write_pictures(work.path, shown, tagger, about, track)
         work.statistics = {key: value for key, value in metrics.items() if isinstance(value, int | float | str)}
         return work.publish()
 

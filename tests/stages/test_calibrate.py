@@ -38,7 +38,7 @@ def shown(photo: str) -> list[str]:
 def measure(home: Home, photos: Sequence[str], label: Callable[[str], list[str]] = shown) -> Artifact:
     labels = home.root.parent / "labels.jsonl"
     labels.write_text("\n".join(json.dumps({"image": photo, "labels": label(photo)}) for photo in photos))
-    config = EvaluateConfig()
+    config = EvaluateConfig(pictures=False)
     return evaluate(artifacts=home.root, config=config, labelled=read_set(config, [str(labels)]))
 
 
@@ -161,7 +161,7 @@ def test_a_tag_that_never_fires_is_never_told_on_any_scale(home: Home, photos: l
 def test_a_calibrated_model_still_knows_its_photos(home: Home, photos: list[str]) -> None:
     measure(home, photos)
     fitted(home)
-    made = evaluate(artifacts=home.root, config=EvaluateConfig())
+    made = evaluate(artifacts=home.root, config=EvaluateConfig(pictures=False))
     assert made.manifest["inputs"]["model"] == artifact.find(home.root, "model", "2").id
     again = fitted(home, folds=2, aim="tags", tags=1.0)
     assert again.version == 3

@@ -37,7 +37,7 @@ def home(trained: Home, tmp_path: Path) -> Home:
 def run(
     home: Home, *sources: Path | str, model: str | None = None, triplets: str | None = None, **settings: Any
 ) -> Any:
-    config = EvaluateConfig(**settings)
+    config = EvaluateConfig(**{"pictures": False, **settings})
     labelled = read_set(config, list(map(str, sources)))
     models = [ModelRow(model=model or "")]
     made = evaluate(artifacts=home.root, config=config, labelled=labelled, models=models, triplets=triplets)
@@ -216,21 +216,21 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, photos: list[s
     (tmp_path / "bad.jpg").write_text("no photo")
     spoilt = [str(tmp_path / name) for name in ("gone.jpg", "bad.jpg")]
     source = write_labels(tmp_path / "labels.jsonl", [*photos, *spoilt], with_dog_or_cat)
-    table = ramkit("evaluate", source, "--artifacts", home.root)
+    table = ramkit("evaluate", "--no-pictures", source, "--artifacts", home.root)
     assert table.code == 0
     for text in ("Average precision", "open-set", "mAP in vocabulary", "best for these photos, per tag", "top 1 acc"):
         assert text in table.out
     assert f"1 of 18 photos are missing; the report lists all of them:\n  {tmp_path}/gone.jpg\n" in table.err
     assert f"error: {tmp_path}/bad.jpg: not an image" in table.err
     assert f"report:v1 in {home.root}/report/v1" in table.err
-    document = json.loads(ramkit("evaluate", source, "--json", "--artifacts", home.root).out)
+    document = json.loads(ramkit("evaluate", "--no-pictures", source, "--json", "--artifacts", home.root).out)
     assert document["photos"] == 16
     assert len(document["per_tag"]) == 6
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({"file": photos[0], "names": ["woman"]}))
     keys = ("--image-field", "file", "--labels-field", "names")
-    assert ramkit("evaluate", other, *keys, "--artifacts", home.root).code == 0
-    wrong = ramkit("evaluate", other, "--artifacts", home.root)
+    assert ramkit("evaluate", "--no-pictures", other, *keys, "--artifacts", home.root).code == 0
+    wrong = ramkit("evaluate", "--no-pictures", other, "--artifacts", home.root)
     assert (wrong.code, wrong.err) == (1, f"error: {other}, row 1: no 'image'. Name the key: --image-field\n")
 
 
@@ -260,7 +260,7 @@ def test_a_benchmark_from_its_published_files(
 ) -> None:
     images = str(Path(photos[0]).parent)
     given = ("--benchmark", "small", "--annotations", benchmark, "--images", images, "--artifacts", home.root)
-    done = ramkit("evaluate", *given, "--json")
+    done = ramkit("evaluate", "--no-pictures", *given, "--json")
     assert done.code == 0
     assert "2 of 18 photos are missing; the report lists all of them:" in done.err
     assert f"  {images}/test/gone-1\n" in done.err
@@ -318,7 +318,7 @@ def test_benchmarks_that_cannot_be_read_are_told(ramkit: Callable[..., Any], hom
             "None of 18 photos can be read; the first: " f"{benchmark}/test/astronaut-0: no such file.",
         ),
     ):  # fmt: skip
-        done = ramkit("evaluate", *arguments, "--artifacts", home.root)
+        done = ramkit("evaluate", "--no-pictures", *arguments, "--artifacts", home.root)
         assert done.code == 1
         assert done.err.startswith(f"error: {message}")
         assert done.err.count("\n") == 1
@@ -339,7 +339,7 @@ def test_two_towers_are_asked_by_an_ensemble_of_prompts(
     import open_clip
 
     templates = ("a photo of the {}.", "art of a {}")
-    config = EvaluateConfig(resamples=50)
+    config = EvaluateConfig(resamples=50, pictures=False)
     labelled = read_set(config, [str(write_labels(tmp_path / "l.jsonl", photos, with_dog))])
     models = [ModelRow(), ModelRow(model=clip, templates=templates, name="CLIP")]
     made = evaluate(artifacts=home.root, config=config, labelled=labelled, models=models)
@@ -414,7 +414,19 @@ def test_against_prints_models_side_by_side(
     ramkit: Callable[..., Any], home: Home, photos: list[str], tmp_path: Path, clip: str
 ) -> None:
     source = write_labels(tmp_path / "l.jsonl", photos, with_dog)
-    given = ("evaluate", source, "--against", clip, "--against", "v1", "--artifacts", home.root, "--resamples", 20)
+    given = (
+        "evaluate",
+        "--no-pictures",
+        source,
+        "--against",
+        clip,
+        "--against",
+        "v1",
+        "--artifacts",
+        home.root,
+        "--resamples",
+        20,
+    )
     done = ramkit(*given)
     assert done.code == 0
     assert "Side by side, on the same photos" in done.out
@@ -422,7 +434,9 @@ def test_against_prints_models_side_by_side(
     models = json.loads(ramkit(*given, "--json").out)["models"]
     assert [row["model"] for row in models] == ["model:v1", clip, "model:v1"]
     assert models[2]["difference"] == {"mAP": 0.0, "mAP_interval": [0.0, 0.0]}
-    gone = ramkit("evaluate", source, "--against", "open_clip:ViT-B-16/no-such", "--artifacts", home.root)
+    gone = ramkit(
+        "evaluate", "--no-pictures", source, "--against", "open_clip:ViT-B-16/no-such", "--artifacts", home.root
+    )
     assert (gone.code, gone.err.count("\n")) == (1, 1)
     assert "open_clip:ViT-B-16/no-such cannot be loaded (" in gone.err
 
@@ -433,7 +447,7 @@ def test_a_table_of_models_and_settings(
     table = tmp_path / "rows.toml"
     table.write_text('[[row]]\nname = "by hand"\nqueries = "template"\n\n[[row]]\nname = "whole"\nmodel = "v1"\n')
     source = write_labels(tmp_path / "l.jsonl", photos)
-    given = ("evaluate", source, "--table", table, "--artifacts", home.root, "--resamples", 20)
+    given = ("evaluate", "--no-pictures", source, "--table", table, "--artifacts", home.root, "--resamples", 20)
     done = ramkit(*given)
     assert done.code == 0
     assert "| (a) | by hand | ✓ | ✓ | ✓ | ✗ | ✓ | " in done.out
@@ -454,3 +468,34 @@ def test_a_table_of_models_and_settings(
         assert f"error: {table}: {message}" in failed.err
     beside = ramkit(*given, "--model", "mini")
     assert beside.err == f"error: {table}: beside --model or --against. Put every model into the table.\n"
+
+
+def test_a_report_has_pictures_and_one_page_that_holds_them(
+    home: Home, photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_labels(tmp_path / "labels.jsonl", photos, with_dog)
+    made, found = run(home, source, pictures=True, resamples=20)
+    names = {"scores", "side_by_side", "precision_recall", "per_tag", "reliability"}
+    assert {f"{name}.png" for name in names} | {"report.html"} <= made.manifest["files"].keys()
+    text = made.file("report.html").read_text(encoding="utf-8")
+    assert f"{found['mAP']:.3f}" in text
+    for shown_there in (
+        "a photo of a dog.",
+        "where the decoder looked",
+        "what is like it",
+        "descriptions in use",
+        "cat-",
+    ):
+        assert shown_there in text
+    assert text.count("data:image/") > 20
+    assert len(text) < 2_000_000
+    assert found == run(home, source, resamples=20)[1], "pictures change no figure"
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ramkit.pictures.report.page", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(home, source, pictures=True)
+    assert artifact.versions(home.root, "report") == [1, 2]
+    assert [path.name for path in (home.root / "report").iterdir() if path.is_dir()] == ["v1", "v2"]

@@ -91,7 +91,12 @@ def test_it_keeps_its_quality_on_labelled_photos(shared: Path, tmp_path: Path) -
     whole = read_labels([str(shared / "data" / "coco-captions" / "val-00.tar")])
     labelled = of_photos(whole.photos[:150])
     metrics = read_metrics(
-        evaluate(artifacts=tmp_path, config=EvaluateConfig(least_positives=5), labelled=labelled, model="mini")
+        evaluate(
+            artifacts=tmp_path,
+            config=EvaluateConfig(least_positives=5, pictures=False),
+            labelled=labelled,
+            model="mini",
+        )
     )
     assert metrics["photos"] == 150
     assert metrics["mAP"] > MEASURED - 0.005
@@ -100,7 +105,7 @@ def test_it_keeps_its_quality_on_labelled_photos(shared: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_the_figure_that_is_claimed(shared: Path, tmp_path: Path) -> None:
     labelled = read_labels([str(shared / "data" / "coco-captions" / "val-00.tar")])
-    made = evaluate(artifacts=tmp_path, config=EvaluateConfig(), labelled=labelled, model="mini")
+    made = evaluate(artifacts=tmp_path, config=EvaluateConfig(pictures=False), labelled=labelled, model="mini")
     assert read_metrics(made)["mAP"] == pytest.approx(CLAIMED, abs=0.003)
 
 

@@ -1,0 +1,101 @@
+"""The pictures of a report: PNGs beside one page that holds them all, made from a measurement in seconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ramkit.calibration import sigmoid
+from ramkit.files import write_whole
+from ramkit.measured import Measured
+from ramkit.pictures import charts
+from ramkit.pictures.charts import Shown
+from ramkit.pictures.gallery import gallery
+from ramkit.pictures.page import page
+from ramkit.progress import Track, silent
+from ramkit.surprises import confusions
+from ramkit.tagger import Tagger
+
+PAGE = "report.html"
+_CAPTIONS = "Labels are what captions mention, and captions leave much out: many a name told 'wrongly' here is right."
+
+
+def write_pictures(
+    folder: Path, models: Sequence[Shown], tagger: Tagger | None, about: dict[str, Any], track: Track = silent
+) -> None:
+    """Write the PNGs and the page into a report's folder.
+
+    Args:
+        models: the one that the report is of, then those beside it, all measured on the same photos and names.
+        tagger: the first, to explain what it told; None where it cannot.
+        about: what the report tells of its data: `labels_from`, `remark`.
+    """
+    own = models[0]
+    drawn = _charts(models, tagger)
+    for name, _, _, picture in drawn:
+        write_whole(folder / f"{name}.png", picture)
+    remarks = [
+        f"{len(own.measured.photos):,} photos, {len(own.measured.names):,} names; labels from {about['labels_from']}.",
+        *([_CAPTIONS] if str(about["labels_from"]).startswith("captions") else []),
+        *([str(about["remark"])] if about.get("remark") else []),
+    ]
+    figures = [
+        (name.replace("_", " "), value)
+        for name, value in own.figures.values.items()
+        if isinstance(value, int | float | str)
+    ]
+    text = page(
+        f"ramkit report: {own.name}",
+        remarks,
+        figures,
+        [(heading, remark, picture) for _, heading, remark, picture in drawn],
+        own.figures.per_tag,
+        gallery(own.measured, tagger, track),
+    )
+    write_whole(folder / PAGE, text)
+
+
+def _charts(models: Sequence[Shown], tagger: Tagger | None) -> list[tuple[str, str, str, bytes]]:
+    """(file, heading, remark, PNG) of each."""
+    own = models[0]
+    found = [
+        (
+            "scores",
+            "Scores of true and of wrong pairs",
+            "The less the two overlap, the better a threshold can part them.",
+            charts.score_distributions(models),
+        ),
+        (
+            "side_by_side",
+            "Known and unknown names" if len(models) == 1 else "Side by side",
+            "Mean average precision of names of the vocabulary and of open-set ones.",
+            charts.side_by_side(models),
+        ),
+        (
+            "precision_recall",
+            "Precision and recall",
+            "All pairs of photo and name under one threshold, from the highest to the lowest.",
+            charts.precision_recall(models),
+        ),
+        ("per_tag", "Average precision of each name", "Names without a true photo are left out.", charts.per_tag(own)),
+    ]
+    if claims := _claims(own.measured, tagger):
+        remark = "On the dotted line a score is the chance that the name is true. Elsewhere it still orders photos."
+        found.append(("reliability", "Reliability", remark, charts.reliability_curve(claims, own.measured.labels)))
+    if pairs := confusions(own.measured):
+        remark = "Where the first name is true, the second is told, though it is not true, more often than elsewhere."
+        found.append(("confusions", "Names taken for others", remark, charts.confusions(pairs)))
+    return found
+
+
+def _claims(measured: Measured, tagger: Tagger | None) -> list[tuple[str, np.ndarray]]:
+    """Scores and, of a calibrated model, chances; a cosine claims nothing."""
+    if measured.scale == "cosine":
+        return []
+    claims: list[tuple[str, np.ndarray]] = [("score", measured.scores)]
+    if tagger is not None and tagger.calibrations is not None and tagger.open_set_calibration is not None:
+        own, typed = tagger.calibrations, tagger.open_set_calibration
+        lines = np.array([typed if column.tag is None else own[column.tag] for column in measured.columns])
+        claims.append(("chance", sigmoid(measured.logits.astype(np.float64) * lines[:, 0] + lines[:, 1])))
+    return claims
