@@ -11,6 +11,7 @@ import typer
 from ramkit import __version__, console
 from ramkit.cli import (
     artifacts,
+    bench,
     calibrate,
     describe,
     embed,
@@ -109,4 +110,5 @@ app.command("train", rich_help_panel=_STAGES)(train.train)
 app.command("evaluate", rich_help_panel=_STAGES)(evaluate.evaluate)
 app.command("calibrate", rich_help_panel=_STAGES)(calibrate.calibrate)
 app.add_typer(fine.app, name="fine", rich_help_panel=_FINE)
+app.add_typer(bench.app, name="bench", rich_help_panel=_LOOK)
 app.add_typer(artifacts.app, name="artifacts", rich_help_panel=_LOOK)
