@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,11 +55,17 @@ class TaggerScorer:
                 alone or by `texts`.
             reweighting: False takes plain means of the descriptions, whatever the model was trained with.
         """
+        self.settings = _settings_of(tagger, queries, texts, reweighting)
+        # The head is built when first asked, by this configuration.
+        tagger.config = replace(
+            tagger.config,
+            reweighting=tagger.config.reweighting and reweighting,
+            queries="descriptions" if queries == "descriptions" else tagger.config.queries,
+        )
         self._tagger, self._queries, self._reweighting = tagger, queries, reweighting
         self._texts = {} if queries == "template" else dict(texts or {})
         self.name = tagger.source.name
         self.threshold: float | None = tagger.threshold
-        self.settings = _settings_of(tagger, queries, self._texts, reweighting)
         self.columns = [_column(tagger, name, asked.get(name, ""), self._texts) for name in names]
 
     @property
@@ -74,10 +80,7 @@ class TaggerScorer:
     @cached_property
     def encoding(self) -> Encoding:
         model = self._tagger
-        weights = model.source.manifest["files"]["image_encoder.safetensors"]["sha256"]
-        identity = _hashed(
-            "tagger", model.config.image_encoder, model.config.image_size, weights, repr(model.preprocess)
-        )
+        identity = _hashed("tagger", model.config.image_encoder, model.config.image_size, model.image_identity)
         return Encoding(identity, lambda photo, _: model.preprocess(photo), model.features)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
@@ -92,8 +95,6 @@ class TaggerScorer:
         asked = [self._tagger.vocabulary.choose([tag for tag in own if tag is not None])]
         if others:
             asked.append(self._tagger.describe(others, self._texts))
-        if not self._reweighting:
-            self._tagger.head.reweighting = False
         order = np.argsort(np.argsort([tag is None for tag in own], kind="stable"), kind="stable")
         return asked, order.tolist()
 
@@ -168,14 +169,16 @@ def imagenet_templates() -> list[str]:
     return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
 
 
-def _settings_of(tagger: Tagger, queries: str, texts: Texts, reweighting: bool) -> Settings:
+def _settings_of(tagger: Tagger, queries: str, texts: Texts | None, reweighting: bool) -> Settings:
     trained = tagger.source.config
-    described = bool((tagger.vocabulary.counts > 1).any())
+    several = bool((tagger.vocabulary.counts > 1).any())
+    by_descriptions = trained.get("queries", "descriptions") == "descriptions"
+    own = tagger.config.queries == "descriptions" and (several or bool(texts))
     return Settings(
         text=trained["text_loss"] > 0 if "text_loss" in trained else None,
         tag=trained["tag_loss"] > 0 if "tag_loss" in trained else None,
-        described_in_training=described,
-        described_at_inference=bool(texts) or (queries == "own" and described),
+        described_in_training=by_descriptions and (several or trained.get("queries_at_inference") == "template"),
+        described_at_inference={"own": own, "template": False, "descriptions": True}[queries],
         reweighting=tagger.config.reweighting and reweighting,
     )
 

@@ -499,3 +499,23 @@ def test_a_report_has_pictures_and_one_page_that_holds_them(
         run(home, source, pictures=True)
     assert artifact.versions(home.root, "report") == [1, 2]
     assert [path.name for path in (home.root / "report").iterdir() if path.is_dir()] == ["v1", "v2"]
+
+
+def test_a_model_that_asks_by_template_may_be_asked_by_descriptions(
+    home: Home, photos: list[str], tmp_path: Path
+) -> None:
+    home.train(epochs=2, validation=0.3, queries="template")
+    (tmp_path / "texts.json").write_text(
+        json.dumps({"cat": ["a red cat.", "the dog"], "dog": ["the red dog", "a dog"]})
+    )
+    config = EvaluateConfig(resamples=0, descriptions=str(tmp_path / "texts.json"))
+    labelled = read_set(config, [str(write_labels(tmp_path / "l.jsonl", photos, with_dog))])
+    models = [ModelRow(), ModelRow(queries="template"), ModelRow(queries="descriptions")]
+    made = evaluate(artifacts=home.root, config=config, labelled=labelled, models=models)
+    own, template, described = (measured.logits for measured in read_all_measured(made))
+    np.testing.assert_allclose(own, template, atol=0.02)  # vectors in 8 bits and as they are encoded
+    told = [name in ("cat", "dog") for name in read_measured(made).names]
+    assert (np.abs(described - template).max(axis=0) > 1e-3).tolist() == told
+    settings = [row["settings"] for row in read_metrics(made)["models"]]
+    assert [one["described_in_training"] for one in settings] == [False] * 3
+    assert [one["described_at_inference"] for one in settings] == [False, False, True]
