@@ -28,7 +28,7 @@ OutputOption = Annotated[Path | None, typer.Option(help="A new folder for the mo
 def import_published(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE.pth", help="A checkpoint of RAM++.")],
     descriptions: Annotated[
-        Path | None, typer.Option(help="The tags' descriptions: JSON list of {tag: [texts]}, as published.")
+        Path | None, typer.Option(help="The tags' descriptions, as published: a JSON list of {tag: texts}.")
     ] = None,
     tags: Annotated[Path | None, typer.Option(help="The tags, one a line; needed without --descriptions.")] = None,
     thresholds: ThresholdsOption = None,
