@@ -38,9 +38,7 @@ def evaluate(
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option(
-            help="TOML file of models and how they are asked ([[row]], see ModelRow): prints an ablation table."
-        ),
+        typer.Option(help="TOML file with a table `row` for each model and how it is asked: prints an ablation table."),
     ] = None,
     benchmark: Annotated[
         str | None,
@@ -60,7 +58,7 @@ def evaluate(
         str | None, typer.Option(help="File with the names to ask for, one a line; default: those the labels tell.")
     ] = None,
     descriptions: Annotated[
-        str | None, typer.Option(help="JSON list of {tag: [texts]}: how names are asked that are no tags.")
+        str | None, typer.Option(help="JSON list of {tag: texts}: how names are asked that are no tags.")
     ] = None,
     triplets: Annotated[str | None, typer.Option(help="Take captions' tags of these triplets as labels.")] = None,
     labels_field: Annotated[str | None, typer.Option(help="Key of the list of names.")] = None,
