@@ -73,12 +73,9 @@ class Objective(nn.Module):
         config: TrainConfig,
     ) -> None:
         super().__init__()
-        self.descriptions: torch.Tensor  # [C, D, E]
-        self.present: torch.Tensor  # [C, D]
         self.head, self.image_encoder = head, image_encoder
         self.teacher, self.config = teacher, config
-        self.register_buffer("descriptions", embedded.descriptions, persistent=False)
-        self.register_buffer("present", embedded.present, persistent=False)
+        self.descriptions, self.present = embedded.descriptions, embedded.present  # no buffers: DDP would send them
 
     def forward(self, inputs: Inputs, generator: torch.Generator) -> Losses:
         """Tags, captions and the teacher's classes in one pass of the decoder."""
@@ -103,6 +100,12 @@ class Objective(nn.Module):
             teacher=none if lesson is None else lesson.loss(logits[2]) / over,
             distillation=none if inputs.guide is None else _distance(tokens[:, 0], inputs.guide) / inputs.counted,
         )
+
+    def place(self, device: torch.device) -> "Objective":
+        """All that the losses need, on one device."""
+        self.descriptions, self.present = self.descriptions.to(device), self.present.to(device)
+        self.teacher = None if self.teacher is None else self.teacher.to(device)
+        return self.to(device)
 
     @property
     def leaves_weights_out(self) -> bool:

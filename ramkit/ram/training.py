@@ -56,13 +56,12 @@ class Trainer:
         self.distillation = distillation
         self.steps_an_epoch = steps_an_epoch
         self.steps_done = 0
-        teacher = None if teacher is None else teacher.to(team.device)
-        self.objective = Objective(head, image_encoder, embedded, teacher, config).to(team.device)
+        self.objective = Objective(head, image_encoder, embedded, teacher, config).place(team.device)
         if config.recompute_activations:
             self.objective.recompute_activations()
         if config.compile:
             self.objective.compile()
-        self._plain = copy.deepcopy(self.objective) if config.shard and team.size > 1 else None
+        self._plain = copy.deepcopy((head, image_encoder)) if config.shard and team.size > 1 else None
         self._runner = self._wrapped()
         self.optimizer = torch.optim.AdamW(parameter_groups(self.objective), weight_decay=config.weight_decay)
 
@@ -143,8 +142,12 @@ class Trainer:
         if self._plain is None:
             self.objective.to("cpu")
             return self.head, self.image_encoder
-        self._plain.load_state_dict({name: whole(tensor).cpu() for name, tensor in self.objective.state_dict().items()})
-        return self._plain.head, self._plain.image_encoder
+        trained = {name: whole(tensor).cpu() for name, tensor in self.objective.state_dict().items()}
+        for name, module in zip(("head.", "image_encoder."), self._plain, strict=True):
+            if module is not None:
+                own = {key.removeprefix(name): tensor for key, tensor in trained.items() if key.startswith(name)}
+                module.load_state_dict(own)
+        return self._plain
 
     def _wrapped(self) -> Any:
         """The objective, so that its gradients are averaged over the team."""
@@ -154,9 +157,7 @@ class Trainer:
             return shard(self.objective, self.team)
         devices = [self.team.device] if self.team.device.type == "cuda" else None
         idle = self.objective.leaves_weights_out
-        return DistributedDataParallel(
-            self.objective, device_ids=devices, broadcast_buffers=False, find_unused_parameters=idle
-        )
+        return DistributedDataParallel(self.objective, device_ids=devices, find_unused_parameters=idle)
 
     def _inputs(
         self,
