@@ -71,6 +71,7 @@ class TrainConfig:
     image_encoder: str = "tf_efficientnet_lite2"  # any timm model
     image_weights: str = "timm"  # `timm` (its hub), a file, package:NAME, or empty for random weights
     image_size: int = 0  # pixels of both sides; 0 takes the encoder's own
+    start_from: str = ""  # begin with the weights of a model (`v3`, a folder, `mini`); image_weights are not read then
     freeze_image_encoder: bool = True  # frozen: its features are computed once and kept
     text_encoder: str = ""  # empty: the one the embeddings were made with
     query_width: int = 768

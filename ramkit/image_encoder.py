@@ -1,6 +1,7 @@
 """The image encoder: any timm model, asked for its spatial features."""
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -128,6 +129,26 @@ def load_image_weights(module: nn.Module, source: str) -> None:
                 cure="Name weights of this model.",
             )
     module.load_state_dict({name: theirs[name] for name in own})
+
+
+def adopt_weights(module: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Fill a timm model from another of its family: the same but for input size or window, by which tables of positions
+    are interpolated, as timm does it.
+
+    Raises:
+        InputError: the other is of another family.
+    """
+    own = module.state_dict()
+    fitting = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    if fitting is not None and any(state[name].shape != own[name].shape for name in own.keys() & state.keys()):
+        # Without its classifier timm would take a state of today for one of years ago and rename it.
+        state = fitting({**state, "head.fc.weight": torch.empty(0)}, module)
+    if wrong := sorted(name for name in own if name not in state or state[name].shape != own[name].shape):
+        raise InputError(
+            f"{source}: its image encoder gives no {wrong[0]} {list(own[wrong[0]].shape)} and {len(wrong) - 1} more.",
+            cure="Train the same kind of image encoder, another input size or window apart.",
+        )
+    module.load_state_dict({name: state[name] for name in own})
 
 
 def spatial_features(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,10 @@ class DecoderLayer(nn.Module):
     def forward(self, queries: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         """Queries [B, C, Q] after looking at memory, the image tokens [B, T, E]."""
         attended = F.scaled_dot_product_attention(
-            self._split(self.query(queries)), self._split(self.key(memory)), self._split(self.value(memory))
+            self._split(self.query(queries)),
+            self._split(self.key(memory)),
+            self._split(self.value(memory)),
+            dropout_p=self.dropout.p if self.training else 0.0,
         )  # [B, heads, C, Q / heads]
         attended = self.output(attended.transpose(1, 2).flatten(2))
         queries = self.attention_norm(queries + self.dropout(attended))

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ramkit.errors import InputError
 from ramkit.features import FeatureStore
 from ramkit.photos import Preprocess, read_photo
+from ramkit.ram.augmentation import augmentation
 
 _WORKERS = 2
 
@@ -128,28 +129,3 @@ class _Photos(Dataset[tuple[int, Any]]):
             return position, str(error)
         torch.manual_seed(self._seed * 1_000_003 + position)
         return position, self._view(photo)
-
-
-def _workers() -> Any:
-    """Where worker processes come from: forks of a process of one thread. A fork of this one, which has many, may
-    hang; Python warns of it since 3.12."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "torchvision.transforms.v2"])  # imported once, not by each worker
-    return context
-
-
-def augmentation(preprocess: Preprocess) -> Any:
-    """RandomResizedCrop(0.2–1), horizontal flip, RandAugment(2, 5): photo → photo of the input size."""
-    from torchvision.transforms import v2
-
-    mode = v2.InterpolationMode(preprocess.interpolation)
-    size = (preprocess.size, preprocess.size)
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(size, scale=(0.2, 1.0), interpolation=mode),
-            v2.RandomHorizontalFlip(),
-            v2.RandAugment(num_ops=2, magnitude=5),
-        ]
-    )

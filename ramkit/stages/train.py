@@ -19,7 +19,7 @@ from ramkit.embeddings import TENSORS, TEXTS, Embedded, Queries, read_embeddings
 from ramkit.errors import ArtifactError, InputError
 from ramkit.features import FEATURES, FeatureStore, compute_features
 from ramkit.files import read_rows
-from ramkit.image_encoder import ImageEncoder, create_image_encoder
+from ramkit.image_encoder import ImageEncoder, adopt_weights, create_image_encoder
 from ramkit.metrics import best_threshold, mean_average_precision
 from ramkit.progress import Track, silent
 from ramkit.ram.captions import CaptionVectors
@@ -30,7 +30,7 @@ from ramkit.ram.photo_batches import AugmentedPhotos, CachedFeatures, ImageSourc
 from ramkit.ram.teacher import Teacher, imagenet_teacher
 from ramkit.ram.training import Trainer
 from ramkit.ram.training_log import TrainingLog
-from ramkit.tagger import save_model, text_encoder_named
+from ramkit.tagger import Tagger, find_model, save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder
 from ramkit.triplets import Images, Triplets, mentions, read_triplets
 
@@ -59,6 +59,7 @@ class Tools:
     image_encoder: ImageEncoder
     text_encoder: TextEncoder
     distillation: Distillation | None
+    start: Tagger | None  # the model whose weights training begins with
 
     def identities(self) -> dict[str, Any]:
         """For the manifest: hashes of the weights that training begins with."""
@@ -98,14 +99,15 @@ def train(
     with join_team(config.device) as team:
         task, text_encoder = _read_task(artifacts, config, vocabulary, triplets, embeddings)
         torch.manual_seed(config.seed)  # random weights, too, are the same in a run that goes on
-        tools = _tools(config, text_encoder, team.device)
+        tools = _tools(artifacts, config, text_encoder, team.device)
         settings = {**as_dict(config), **tools.identities()}
-        with _draft(artifacts, task.inputs, settings, team) as work:
+        inputs = task.inputs if tools.start is None else [*task.inputs, tools.start.source]
+        with _draft(artifacts, inputs, settings, team) as work:
             torch.manual_seed(config.seed)
             model = model_config(config, tools.image_encoder, text_encoder.width)
             source = _image_source(artifacts, config, tools, task.images, team.device, track)
             head, image_encoder, trained = _fit(
-                work, task, tools, AlignmentHead(model), source, config, team,
+                work, task, tools, _head(model, tools.start), source, config, team,
                 track=track, tell=tell, tensorboard=tensorboard,
             )  # fmt: skip
             if not team.first:
@@ -198,6 +200,8 @@ def _check(config: TrainConfig) -> None:
         raise InputError(
             f"similarity = true goes with alignment 'itta', not {config.alignment!r}.", cure="Change one of them."
         )
+    if config.start_from and config.teacher_start:
+        raise InputError("start_from and teacher_start are two beginnings.", cure="Choose one of them.")
     if config.query_width % config.heads:
         raise InputError(
             f"query_width = {config.query_width} is no multiple of heads = {config.heads}.", cure="Change one of them."
@@ -285,12 +289,41 @@ def _kept(rows: Sequence[dict[str, Any]], hold_out: Sequence[str]) -> list[int]:
     ]
 
 
-def _tools(config: TrainConfig, text_encoder: TextEncoder, device: torch.device) -> Tools:
-    image_encoder = create_image_encoder(config.image_encoder, weights=config.image_weights, size=config.image_size)
+def _tools(artifacts: Path, config: TrainConfig, text_encoder: TextEncoder, device: torch.device) -> Tools:
+    start = None
+    if config.start_from:
+        start = Tagger(find_model(artifacts, config.start_from))
+        if start.text_identity != text_encoder.identity():
+            raise ArtifactError(
+                f"{start.source.name} was trained with {start.text_identity['spec']}, training would use "
+                f"{text_encoder.identity()['spec']}.",
+                cure="Embed the descriptions with that: ramkit embed --text-encoder SPEC",
+            )
+    weights = config.image_weights if start is None else ""
+    image_encoder = create_image_encoder(config.image_encoder, weights=weights, size=config.image_size)
+    if start is not None:
+        adopt_weights(image_encoder.module, start.image_encoder.state_dict(), start.source.name)
     distillation = None
     if config.distillation_loss:
         distillation = read_distillation(config.distillation_model, width=text_encoder.width, device=device)
-    return Tools(image_encoder, text_encoder, distillation)
+    return Tools(image_encoder, text_encoder, distillation, start)
+
+
+def _head(config: ModelConfig, start: Tagger | None) -> AlignmentHead:
+    """A new head, with the weights of an earlier model where there is one."""
+    head = AlignmentHead(config)
+    if start is not None:
+        own, theirs = head.state_dict(), start.head.state_dict()
+        names = sorted(own.keys() | theirs.keys())
+        if wrong := [
+            name for name in names if not (name in own and name in theirs) or own[name].shape != theirs[name].shape
+        ]:
+            raise InputError(
+                f"{start.source.name} has another head: {wrong[0]} and {len(wrong) - 1} more tensors differ.",
+                cure="Set query_width, heads, hidden, layers, similarity and alignment as there.",
+            )
+        head.load_state_dict(theirs)
+    return head
 
 
 def _image_source(

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ramkit.photos import Preprocess
-from ramkit.ram.photo_batches import AugmentedPhotos, ImageBatch, augmentation
+from ramkit.ram.photo_batches import AugmentedPhotos, ImageBatch
 
 SIZE = 16
 PREPROCESS = Preprocess(SIZE)
@@ -58,14 +58,29 @@ def test_unreadable_photos_are_told_and_a_batch_of_them_is_empty(photos: list[st
     assert photos[1] in source.failed[1]
 
 
-def test_augmentation_crops_flips_and_recolours_to_the_input_size() -> None:
-    change = augmentation(PREPROCESS)
-    photo = Image.new("RGB", (40, 10), (200, 30, 90))
-    torch.manual_seed(0)
-    changed = [change(photo) for _ in range(20)]
-    assert {found.size for found in changed} == {(SIZE, SIZE)}
-    assert len({found.tobytes() for found in changed}) > 5
-    names = [type(part).__name__ for part in change.transforms]
-    assert names == ["RandomResizedCrop", "RandomHorizontalFlip", "RandAugment"]
-    assert tuple(change.transforms[0].scale) == (0.2, 1.0)
-    assert (change.transforms[2].num_ops, change.transforms[2].magnitude) == (2, 5)
+def test_clip_sees_the_same_crop_or_another_as_it_was_trained_to(photos: list[str]) -> None:
+    clip = Preprocess(8, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), interpolation="bicubic")
+    plain = taken(AugmentedPhotos(photos, PREPROCESS, seed=5), 0)
+    same = taken(AugmentedPhotos(photos, PREPROCESS, seed=5, guide=clip), 0)
+    other = taken(AugmentedPhotos(photos, PREPROCESS, seed=5, guide=clip, same_crop=False), 0)
+    for one, two, three in zip(plain, same, other, strict=True):
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.images, three.images), "what CLIP sees changes nothing of what the encoder sees"
+        assert one.guide is None
+        assert two.guide is not None
+        assert three.guide is not None
+        assert two.guide.shape == three.guide.shape == (2, 3, 8, 8)
+        for pixels, seen, elsewhere in zip(one.images, two.guide, three.guide, strict=True):
+            mean, std = (torch.tensor(values)[:, None, None] for values in (PREPROCESS.mean, PREPROCESS.std))
+            crop = Image.fromarray(((pixels * std + mean) * 255).round().byte().permute(1, 2, 0).numpy())
+            torch.testing.assert_close(seen, clip(crop))
+            assert not torch.equal(seen, elsewhere)
+
+
+def test_a_batch_without_a_photo_has_nothing_for_clip_either(photos: list[str]) -> None:
+    for photo in photos:
+        Path(photo).unlink()
+    found = taken(AugmentedPhotos(photos, PREPROCESS, seed=0, guide=Preprocess(8)), 0)
+    assert found[0].images.shape == (0, 3, SIZE, SIZE)
+    assert found[0].guide is not None
+    assert found[0].guide.shape == (0, 3, 8, 8)

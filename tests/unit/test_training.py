@@ -11,8 +11,13 @@ import torch.nn.functional as F
 from ramkit.checkpoints import Checkpoints
 from ramkit.config import TrainConfig, with_values
 from ramkit.embeddings import Embedded
+from ramkit.errors import InputError
+from ramkit.photos import Preprocess
+from ramkit.checkpoints import Checkpoints
+from ramkit.ram.distillation import Distillation
 from ramkit.ram.losses import asymmetric_loss
 from ramkit.ram.model import AlignmentHead, ModelConfig
+from ramkit.ram.objective import LOSSES
 from ramkit.ram.questions import draw_questions
 from ramkit.ram.teacher import Teacher
 from ramkit.ram.training import Trainer, batches, epoch_order, learning_rate
@@ -170,6 +175,82 @@ def test_weights_of_the_losses_leave_one_out() -> None:
     assert losses.total(config).item() == pytest.approx(2 * losses.tag.item() + 3 * losses.teacher.item())
     assert losses.text > 0
     assert losses.teacher > 0
+
+
+@pytest.mark.parametrize("reweighting", [True, False])
+def test_the_published_objective_is_the_plain_sum(reweighting: bool) -> None:
+    """tag + text + distillation: two sums over the batch and one mean."""
+    config = with_values(SETTINGS, reduction="sum", distillation_loss=1.0)
+    trainer, mean = made(config, reweighting=reweighting), made(SETTINGS, reweighting=reweighting)
+    guide = torch.randn(3, E, generator=generator(9))
+    trainer.distillation = Distillation(lambda pixels: pixels, Preprocess(1), "given")
+    with torch.no_grad():
+        seen = trainer.head.project(given()[0])[:, 0]
+    found, means = trainer.step(*given(), guide), mean.step(*given())
+    assert found.tag.item() == pytest.approx(3 * means.tag.item())
+    assert found.text.item() == pytest.approx(3 * means.text.item())
+    assert found.distillation.item() == pytest.approx((seen - guide).abs().mean().item())
+    assert means.distillation == 0
+    assert found.total(config).item() == pytest.approx(
+        sum(at.item() for at in (found.tag, found.text, found.distillation))
+    )
+
+
+def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: at.grad.clone() for name, at in trainer.objective.named_parameters() if at.grad is not None}
+
+
+WHOLE = with_values(SETTINGS, teacher_loss=1.0, distillation_loss=2.0, pass_over_alike=True, clip_gradient=0.5)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(parts: int, reduction: str) -> None:
+    """Of the text loss too: every part asks the captions of the whole batch."""
+    found = []
+    for accumulate in (1, parts):
+        config = with_values(WHOLE, reduction=reduction, accumulate=accumulate)
+        trainer = made(config, teacher=True, similarity=True)
+        trainer.distillation = Distillation(lambda pixels: pixels, Preprocess(1), "given")
+        losses = trainer.step(*given(), torch.randn(3, E, generator=generator(9)))
+        found.append((losses, gradients(trainer)))
+    (one, whole), (other, in_parts) = found
+    for name in LOSSES:
+        torch.testing.assert_close(getattr(one, name), getattr(other, name))
+        assert getattr(one, name) > 0
+    assert whole.keys() == in_parts.keys()
+    torch.testing.assert_close(in_parts, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_recomputed_activations_give_the_same_gradients_bit_by_bit() -> None:
+    found = []
+    for recompute in (False, True):
+        trainer = made(with_values(SAMPLED, recompute_activations=recompute), similarity=True, dropout=0.2)
+        trainer.step(*given())
+        found.append(gradients(trainer))
+    assert all(torch.equal(found[0][name], at) for name, at in found[1].items())
+
+
+def test_an_encoder_that_cannot_recompute_is_told() -> None:
+    config = with_values(SETTINGS, recompute_activations=True)
+    embedded = Embedded(unit_vectors(C, D, E), torch.full((C,), D))
+    with pytest.raises(InputError, match=r"Sequential cannot recompute its activations \(.*\)\. Set recompute_act"):
+        Trainer(made(SETTINGS).head, encoder(), embedded, None, config, 10)
+
+
+@pytest.mark.slow
+def test_compiled_steps_have_the_losses_of_plain_ones() -> None:
+    found = []
+    for compiled in (False, True):
+        config = with_values(SETTINGS, compile=compiled, tags_per_image=4)
+        trainer = made(config, teacher=True, similarity=True)
+        trainer = Trainer(
+            trainer.head, encoder().train(), Embedded(unit_vectors(C, D, E), torch.full((C,), D)), None, config, 10
+        )
+        pixels = torch.randn(3, 3, 4, 4, generator=generator(4))
+        steps = [trainer.step(pixels, *given(step)[1:]) for step in range(3)]
+        found.append([[getattr(losses, name).item() for name in LOSSES] for losses in steps])
+    torch.testing.assert_close(torch.tensor(found[1]), torch.tensor(found[0]), rtol=1e-4, atol=1e-5)
 
 
 def test_a_batch_without_captions_trains_tags() -> None:
