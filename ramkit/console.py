@@ -1,5 +1,6 @@
 """What people see: progress bars, tables and one-line errors. Only the command line uses it."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -14,8 +15,10 @@ _TELL_EVERY = 60.0  # seconds, where there is no terminal to draw on
 Branch = tuple[str, Sequence["Branch"]]  # a title, and what grows from it
 
 # Progress and remarks go to standard error, so that standard output holds results alone.
-errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-results = Console(highlight=False, emoji=False)
+# Of several processes that torchrun starts the first tells for all.
+_QUIET = os.environ.get("RANK", "0") != "0"
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, quiet=_QUIET)
+results = Console(highlight=False, emoji=False, quiet=_QUIET)
 
 
 def track(
@@ -53,7 +56,10 @@ def say(message: str) -> None:
     errors.print(message, markup=False)
 
 
-def print_error(message: str) -> None:
+def print_error(message: str, *, of_one_process: bool = False) -> None:
+    """One line on standard error; what happened to one process of several is told by it, whichever it is."""
+    if of_one_process:
+        errors.quiet = False
     errors.print(f"[bold red]error:[/] {_escape(message)}")
 
 

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from ramkit.errors import InputError
+from ramkit.errors import InputError, RamkitError
 
 Device = Literal["auto", "cpu", "cuda"]
 _FOREVER = timedelta(days=365)
@@ -108,9 +108,11 @@ def join_team(wanted: Device = "auto") -> Iterator[Team]:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size)
         yield Team(rank, size, device, store)
-    except BaseException:
+    except BaseException as error:
         if store.compare_set(_FAILED, "", str(rank)).decode() != str(rank):
             raise SystemExit(1) from None
+        if isinstance(error, RamkitError):
+            error.of_one_process = True
         raise
     finally:
         if dist.is_initialized():

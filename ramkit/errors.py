@@ -16,6 +16,8 @@ def first_line(error: BaseException) -> str:
 class RamkitError(Exception):
     """One clear message for a person: what is wrong, where, and what cures it."""
 
+    of_one_process = False  # of several that torchrun started: then that one tells it, otherwise the first does
+
     def __init__(self, what: str, *, cure: str = "") -> None:
         self.what = what
         self.cure = cure

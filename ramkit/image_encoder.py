@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -140,9 +141,12 @@ def adopt_weights(module: nn.Module, state: dict[str, torch.Tensor], source: str
     """
     own = module.state_dict()
     fitting = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
-    if fitting is not None and any(state[name].shape != own[name].shape for name in own.keys() & state.keys()):
+    same_names = own.keys() <= state.keys()
+    if fitting is not None and same_names and any(state[name].shape != own[name].shape for name in own):
         # Without its classifier timm would take a state of today for one of years ago and rename it.
-        state = fitting({**state, "head.fc.weight": torch.empty(0)}, module)
+        with warnings.catch_warnings():  # a remark on the speed of its interpolation
+            warnings.simplefilter("ignore")
+            state = fitting({**state, "head.fc.weight": torch.empty(0)}, module)
     if wrong := sorted(name for name in own if name not in state or state[name].shape != own[name].shape):
         raise InputError(
             f"{source}: its image encoder gives no {wrong[0]} {list(own[wrong[0]].shape)} and {len(wrong) - 1} more.",

@@ -5,6 +5,8 @@
 writes FOLDER/WAY.safetensors, the weights, losses and last gradient after the steps of every way.
 """
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from ramkit.checkpoints import Checkpoints
 from ramkit.config import TrainConfig
 from ramkit.distributed import Team, join_team
 from ramkit.embeddings import Embedded
-from ramkit.ram.checkpoints import Checkpoints
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.ram.sharding import whole
 from ramkit.ram.training import Trainer
@@ -67,6 +69,15 @@ class Encoder(nn.Module):
         if self.recompute:
             return torch.utils.checkpoint.checkpoint(self.blocks, tokens, use_reentrant=False)
         return self.blocks(tokens)
+
+
+def torchrun(*command: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    """Run a script or module in several processes of one thread each."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+    return subprocess.run(
+        [*start, *map(str, command)], capture_output=True, text=True, check=False, timeout=300, env=environment
+    )
 
 
 def drawn(*shape: int, seed: int) -> torch.Tensor:

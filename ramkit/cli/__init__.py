@@ -48,7 +48,7 @@ def main() -> None:
     try:
         app()
     except RamkitError as error:
-        console.print_error(str(error))
+        console.print_error(str(error), of_one_process=error.of_one_process)
         sys.exit(1)
     except SystemExit as stop:  # how Typer ends, after an interrupt and a broken pipe too
         if stop.code == 130:

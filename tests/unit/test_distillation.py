@@ -1,11 +1,11 @@
 """Distillation from CLIP's image tower, against a slow loop; a tiny open_clip model of random weights stands for it."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import write_clip
 
 from ramkit.errors import InputError, MissingError
 from ramkit.photos import Preprocess
@@ -14,25 +14,12 @@ from ramkit.ram.objective import _distance
 
 E, SIZE = 12, 32
 CPU = torch.device("cpu")
-SETTINGS = {
-    "model_cfg": {
-        "embed_dim": E,
-        "vision_cfg": {"image_size": SIZE, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
-        "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
-    },
-    "preprocess_cfg": {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "interpolation": "bicubic"},
-}
+PREPROCESS = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "interpolation": "bicubic"}
 
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> str:
-    import open_clip
-
-    folder = tmp_path_factory.mktemp("clip")
-    (folder / "open_clip_config.json").write_text(json.dumps(SETTINGS))
-    torch.manual_seed(0)
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    folder = write_clip(tmp_path_factory.mktemp("clip"), width=E, **PREPROCESS)
     return f"open_clip:local-dir:{folder}"
 
 
@@ -72,15 +59,10 @@ def test_the_loss_is_the_slow_loop_and_draws_the_global_feature_alone(spec: str)
 
 
 def test_the_identity_follows_the_weights(spec: str, tmp_path: Path) -> None:
-    import open_clip
-
+    other = write_clip(tmp_path, seed=1, width=E, **PREPROCESS)
     first = read_distillation(spec, width=E, device=CPU).identity()
     assert first == read_distillation(spec, width=E, device=CPU).identity()
-    (tmp_path / "open_clip_config.json").write_text(json.dumps(SETTINGS))
-    torch.manual_seed(1)
-    model = open_clip.create_model(f"local-dir:{tmp_path}", load_weights=False)
-    torch.save(model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
-    assert first != read_distillation(f"open_clip:local-dir:{tmp_path}", width=E, device=CPU).identity()
+    assert first != read_distillation(f"open_clip:local-dir:{other}", width=E, device=CPU).identity()
 
 
 def test_what_cannot_be_distilled_from_is_told(spec: str) -> None:

@@ -1,15 +1,13 @@
 """Two processes, started by torchrun, against one that does the same on all their images together."""
 
-import os
-import subprocess
-import sys
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
-from team_run import STEPS, WAYS, results_of, steps_of
+from team_run import STEPS, WAYS, results_of, steps_of, torchrun
 
 from ramkit.distributed import ALONE, Team, choose_device
 from ramkit.errors import InputError
@@ -18,22 +16,17 @@ from ramkit.ram.training import batches, same_place
 SCRIPT = Path(__file__).parents[1] / "team_run.py"
 
 
-def torchrun(*command: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
-    """Run a script or module in several processes of one thread each."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [*start, *map(str, command)], capture_output=True, text=True, check=False, timeout=300, env=environment
-    )
-
-
 @pytest.fixture(scope="session")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the weights that two processes came to, each way."""
-    folder = tmp_path_factory.mktemp("team")
-    done = torchrun(SCRIPT, folder)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr, done.stderr
+def together(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder with the weights that two processes came to, each way; of tests side by side one makes it for all."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "team"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            folder.mkdir()
+            done = torchrun(SCRIPT, folder)
+            assert done.returncode == 0, done.stderr
+            assert "Warning" not in done.stderr, done.stderr
     return folder
 
 

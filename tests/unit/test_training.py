@@ -13,7 +13,6 @@ from ramkit.config import TrainConfig, with_values
 from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.photos import Preprocess
-from ramkit.checkpoints import Checkpoints
 from ramkit.ram.distillation import Distillation
 from ramkit.ram.losses import asymmetric_loss
 from ramkit.ram.model import AlignmentHead, ModelConfig
