@@ -4,6 +4,7 @@ CLIP in those of open_clip.
 
 import json
 import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 WIDTH, LAYERS, HEADS, HIDDEN, POSITIONS = 32, 2, 4, 48, 40
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-CLIP = {
+CLIP: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
@@ -88,13 +89,17 @@ def write_bert(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def write_clip(folder: Path, seed: int = 0, *, width: int = 16, **preprocess: Any) -> Path:
-    """The folder, filled: `open_clip:local-dir:FOLDER` names a model of both towers."""
+def write_clip(folder: Path, seed: int = 0, text_cfg: Mapping[str, Any] | None = None, *, width: int = 16, **preprocess: Any) -> Path:
+    """The folder, filled: `open_clip:local-dir:FOLDER` names a model of both towers; `text_cfg` changes that of texts,
+    which then is a module of its own, as in newer models. `preprocess`: mean, std, interpolation."""
     import open_clip
 
     folder.mkdir(parents=True, exist_ok=True)
-    model = {**CLIP, "embed_dim": width}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
+    config = {**CLIP, "embed_dim": width, "text_cfg": {**CLIP["text_cfg"], **(text_cfg or {})}}
+    custom = {"custom_text": True} if text_cfg else {}
+    settings = {"model_cfg": {**config, **custom}, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
     torch.manual_seed(seed)
-    save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
+    made = (open_clip.CustomTextCLIP if text_cfg else open_clip.CLIP)(**config)
+    save_file(made.state_dict(), folder / "open_clip_model.safetensors")
     return folder
