@@ -89,7 +89,9 @@ def write_bert(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def write_clip(folder: Path, seed: int = 0, text_cfg: Mapping[str, Any] | None = None, *, width: int = 16, **preprocess: Any) -> Path:
+def write_clip(
+    folder: Path, seed: int = 0, text_cfg: Mapping[str, Any] | None = None, *, width: int = 16, **preprocess: Any
+) -> Path:
     """The folder, filled: `open_clip:local-dir:FOLDER` names a model of both towers; `text_cfg` changes that of texts,
     which then is a module of its own, as in newer models. `preprocess`: mean, std, interpolation."""
     import open_clip

@@ -4,7 +4,6 @@ Where a second encoder is distilled from, it has to see the same: its features c
 are prepared from the same crop.
 """
 
-import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -129,3 +128,13 @@ class _Photos(Dataset[tuple[int, Any]]):
             return position, str(error)
         torch.manual_seed(self._seed * 1_000_003 + position)
         return position, self._view(photo)
+
+
+def _workers() -> Any:
+    """Where worker processes come from: forks of a process of one thread. A fork of this one, which has many, may
+    hang; Python warns of it since 3.12."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "torchvision.transforms.v2"])  # imported once, not by each worker
+    return context
