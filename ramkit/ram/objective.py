@@ -10,6 +10,7 @@ from ramkit.config import TrainConfig
 from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.image_encoder import spatial_features
+from ramkit.ram.decoder import AlignmentDecoder
 from ramkit.ram.losses import asymmetric_loss
 from ramkit.ram.model import AlignmentHead
 from ramkit.ram.questions import Questions
@@ -109,8 +110,10 @@ class Objective(nn.Module):
 
     @property
     def leaves_weights_out(self) -> bool:
-        """Whether some weights take no part in the losses: the temperature where nothing is re-weighted."""
-        return not self.head.reweighting or self.descriptions.shape[1] == 1
+        """Whether some weights take no part in the losses: the temperature where nothing is re-weighted, the tokens of
+        the decoder's memory where another paradigm stands in its place."""
+        plain = self.head.reweighting and self.descriptions.shape[1] > 1
+        return not (plain and isinstance(self.head.decoder, AlignmentDecoder))
 
     def recompute_activations(self) -> None:
         """Keep the activations at the borders of blocks only, and compute those within again in the backward pass."""

@@ -4,6 +4,7 @@ Where a second encoder is distilled from, it has to see the same: its features c
 are prepared from the same crop.
 """
 
+import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
