@@ -159,7 +159,7 @@ def test_features_of_a_frozen_encoder_are_computed_once(ready: Home, monkeypatch
     def never(*_: Any) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("ramkit.features._compute_shard", never)
+    monkeypatch.setattr("ramkit.features._read", never)
     ready.train(seed=0, learning_rate=1e-2, validation=0.3)
     with pytest.raises(AssertionError, match="computed again"):
         ready.train(image_size=32)

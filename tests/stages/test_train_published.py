@@ -177,7 +177,7 @@ def test_what_clip_sees_is_computed_once_for_a_frozen_encoder(
     def never(*_: Any) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("ramkit.features._compute_shard", never)
+    monkeypatch.setattr("ramkit.features._read", never)
     assert ready.train(**settings).id == made.id
 
 
