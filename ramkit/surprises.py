@@ -55,7 +55,7 @@ def confusions(measured: Measured, most: int = 20) -> list[Confusion]:
     ]
 
 
-def choose(measured: Measured, each: int = 4) -> Choice:
+def choose(measured: Measured, each: int = 3) -> Choice:
     """Photos for a gallery, none twice.
 
     Surprising: a name is told wrongly, or missed, by the widest margin of logits. Best and worst: by the average

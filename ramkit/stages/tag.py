@@ -137,8 +137,11 @@ class _Questions:
         self._typed.update(enumerate(new, start=len(tagger.tags)))
         self._names = [*tagger.tags, *new]
         self._new = tagger.describe(new, texts) if new else None
-        own = [*tagger.thresholds, *[tagger.open_set_threshold] * len(new)]
-        self._scaled = _scaling(tagger, scale, own, len(new))
+        # A word with descriptions is asked as a tag is; by the template alone logits are lower.
+        described = [bool(texts.get(word.lower())) for word in new]
+        limits = [tagger.threshold if flag else tagger.open_set_threshold for flag in described]
+        own = [*tagger.thresholds, *limits]
+        self._scaled = _scaling(tagger, scale, own, described)
         self._thresholds = self._scaled(torch.tensor(own, dtype=torch.float64)).tolist()
         self._never = [threshold >= NEVER for threshold in own]
 
@@ -164,9 +167,9 @@ class _Questions:
 
 
 def _scaling(
-    tagger: Tagger, scale: Scale, thresholds: Sequence[float], typed: int
+    tagger: Tagger, scale: Scale, thresholds: Sequence[float], described: Sequence[bool]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What makes scores [..., K] of σ(logit); `typed` of the K tags, the last, are words that are no tags."""
+    """What makes scores [..., K] of σ(logit); the last of the K are words that are no tags, `described` or not."""
     if scale == "relative":
         least = np.array(thresholds)
         return lambda scores: torch.from_numpy(relative(scores.numpy(), least))
@@ -175,7 +178,8 @@ def _scaling(
             raise InputError(
                 f"{tagger.source.name} is not calibrated: it knows no chances.", cure="Calibrate it: ramkit calibrate"
             )
-        lines = np.array([*tagger.calibrations, *[tagger.open_set_calibration] * typed])
+        typed = [tagger.calibration if flag else tagger.open_set_calibration for flag in described]
+        lines = np.array([*tagger.calibrations, *typed])
         return lambda scores: torch.from_numpy(chances(scores.numpy(), lines[:, 0], lines[:, 1]))
     return lambda scores: scores
 

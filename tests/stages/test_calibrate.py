@@ -149,6 +149,21 @@ def test_scores_on_other_scales(home: Home, photos: list[str]) -> None:
     assert {entry.tag for entry in kept} == {name for name in TAGS if not told["raw"][name].unsure}
 
 
+def test_a_word_with_descriptions_is_judged_as_a_tag_without_data(home: Home, photos: list[str]) -> None:
+    measure(home, photos)
+    tagger = Tagger(fitted(home))
+    given = {"zebra": ["a striped horse.", "a zebra in grass."]}
+    for scale in ("raw", "chance"):
+        (photo,) = tag(photos=[photos[4]], tagger=tagger, open_set=["zebra"], descriptions=given, scale=scale)
+        (zebra,) = (entry for entry in photo.tags if entry.open_set)
+        if scale == "raw":
+            assert zebra.unsure == (zebra.score < tagger.threshold)
+            logit = np.log(zebra.score) - np.log1p(-zebra.score)
+        else:
+            slope, offset = tagger.calibration
+            assert zebra.score == pytest.approx(1 / (1 + np.exp(-(slope * logit + offset))), abs=1e-5)
+
+
 def test_a_tag_that_never_fires_is_never_told_on_any_scale(home: Home, photos: list[str]) -> None:
     measure(home, photos)
     tagger = Tagger(fitted(home))
