@@ -6,6 +6,7 @@ agree on is right.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -121,12 +122,7 @@ def _attend(state: State, name: str, grid: torch.Tensor, heads: int, window: int
     query, key, value = _linear(state, f"{name}.qkv", grid).unflatten(-1, (3, heads, width // heads)).unbind(2)
     table, out = state[f"{name}.relative_position_bias_table"], torch.zeros_like(grid)
     inside = [(y, x) for y in range(window) for x in range(window)]
-    bias = torch.stack(
-        [
-            torch.stack([table[(y - v + window - 1) * (2 * window - 1) + x - u + window - 1] for v, u in inside])
-            for y, x in inside
-        ]
-    )  # [N, N, heads], of a token that looks and one that is looked at
+    bias = table[_offsets(window)]  # [N, N, heads], of a token that looks and one that is looked at
     for top in range(0, side, window):
         for left in range(0, side, window):
             ys, xs = (
@@ -140,6 +136,14 @@ def _attend(state: State, name: str, grid: torch.Tensor, heads: int, window: int
                 at = slice(head * (width // heads), (head + 1) * (width // heads))
                 out[ys, xs, at] = scores.softmax(-1) @ v
     return _linear(state, f"{name}.proj", out)
+
+
+@cache
+def _offsets(window: int) -> torch.Tensor:
+    """Row of the table for each pair of a window's tokens: how far below, then how far right of the second the first is."""
+    inside = [(y, x) for y in range(window) for x in range(window)]
+    span = 2 * window - 1
+    return torch.tensor([[(y - v + window - 1) * span + x - u + window - 1 for v, u in inside] for y, x in inside])
 
 
 def _merge(state: State, name: str, grid: torch.Tensor) -> torch.Tensor:
