@@ -54,6 +54,7 @@ class EmbedConfig:
     text_encoder: str = "mini"  # `mini` (the bundled model's), sentence:FOLDER or open_clip:MODEL/WEIGHTS
     precision: Literal["float32", "float16", "int8"] = "float16"
     max_descriptions: int = 51  # a tag; further ones are left out
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 @dataclass(frozen=True)

@@ -84,14 +84,22 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a JSON Lines file that must be right: a bad line is an InputError that names it."""
+    for _, row in read_rows_and_places(path):
+        yield row
+
+
+def read_rows_and_places(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_rows`, each row with the offset in bytes at which its line begins."""
     try:
         stream = path.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).", cure="Check the path.") from None
+    place = 0
     with stream:
         for number, line in enumerate(stream, start=1):
             if line.removeprefix(_BOM).strip():
-                yield parse_row(path, number, line)
+                yield place, parse_row(path, number, line)
+            place += len(line)
 
 
 def parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:

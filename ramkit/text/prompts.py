@@ -12,6 +12,8 @@ from pathlib import Path
 from ramkit.errors import InputError
 
 TEMPLATE = "a photo of a {}."
+# How description 0 is worded: by `template`, or literally, as in the published model and in mini's open set.
+WORDED, LITERAL = "worded", "literal"
 
 # The paper's wording, not that of the published code (which says "identifying characteristics").
 PAPER_PROMPTS = (
@@ -72,6 +74,11 @@ _SOUNDS_LIKE_CONSONANT = re.compile(
 def template(tag: str, kind: str = "object") -> str:
     """Description 0 of a tag: "a photo of a dog.", "… an umbrella.", "… scissors.", "… riding.", "… something red."."""
     return f"a photo of something {tag}." if kind == "attribute" else fill(TEMPLATE, tag, kind)
+
+
+def described_by_template(word: str, wording: str) -> str:
+    """The one description of a word that is no tag, worded as description 0 of a model's tags is."""
+    return TEMPLATE.format(word) if wording == LITERAL else template(word)
 
 
 def ask(prompt: str, tag: str, kind: str = "object") -> str:

@@ -1,5 +1,9 @@
 """embed: every text's vector, each encoded once, whatever happens in between."""
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,9 @@ class Counting:
 
     def identity(self) -> dict[str, str]:
         return self._encoder.identity()
+
+    def to(self, device: torch.device) -> None:
+        self._encoder.to(device)
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         if len(self.texts) >= self._stop_after:
@@ -102,13 +109,45 @@ def test_only_new_texts_are_encoded(home: Home, encoder: Counting, texts: list[s
     assert torch.equal(one.descriptions[one.present], other.descriptions[:, :4][one.present])
 
 
-def test_nothing_new_encodes_nothing_and_gives_the_same_artefact(
-    home: Home, encoder: Counting, texts: list[str]
-) -> None:
+def test_nothing_new_encodes_nothing_and_makes_no_version(home: Home, encoder: Counting, texts: list[str]) -> None:
     first = run(home, encoder)
     again = Counting(home.encoder_spec)
-    assert run(home, again).id == first.id
-    assert again.texts == []
+    told: list[str] = []
+    config = EmbedConfig(device="cpu")
+    same = stage.embed(artifacts=home.root, encoder=again, config=config, tell=told.append)
+    assert (same.version, same.id, again.texts) == (1, first.id, [])
+    assert told == ["nothing to do: embeddings:v1 is up to date."]
+
+
+def test_vectors_are_taken_from_all_earlier_embeddings(home: Home, encoder: Counting) -> None:
+    for tags in (("cat", "dog"), ("fish",), ("dog", "fish", "cat")):
+        home.descriptions(home.vocabulary(tags), {tag: [f"the {tag}", "a thing"] for tag in tags})
+        last = run(home, encoder)
+    assert encoder.texts == ["the cat", "a thing", "the dog", "the fish"]
+    wanted = load_text_encoder(home.encoder_spec).encode(["the dog", "the fish", "the cat"])
+    torch.testing.assert_close(vectors_of(last).descriptions[:, 0], wanted, atol=5e-4, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_what_is_taken_over_is_the_same_to_the_last_bit(home: Home, encoder: Counting, precision: str) -> None:
+    words = home.vocabulary(("cat", "dog"))
+    home.descriptions(words, {"cat": ["a red cat", "the cat"], "dog": ["the dog"]})
+    first = run(home, encoder, precision=precision)
+    home.descriptions(words, {"cat": ["the cat", "a red cat"], "dog": ["the dog", "a new one"]})
+    second = run(home, encoder, precision=precision)
+    one, other = vectors_of(first).descriptions, vectors_of(second).descriptions
+    assert torch.equal(one[0], other[0].flip(0))
+    assert torch.equal(one[1, 0], other[1, 0])
+
+
+def test_how_description_0_is_worded_is_told(home: Home, encoder: Counting) -> None:
+    for texts, wording in (
+        ({"apple": ["a photo of an apple."], "scissors": ["a photo of scissors."]}, "worded"),
+        ({"apple": ["a photo of a apple."], "scissors": ["a photo of a scissors."]}, "literal"),
+        ({"apple": ["an apple"], "scissors": ["a photo of scissors."]}, ""),
+    ):
+        home.descriptions(home.vocabulary(tuple(texts)), texts)
+        assert run(home, encoder).config["template"] == wording
 
 
 def test_another_encoder_or_precision_encodes_all(
@@ -125,7 +164,7 @@ def test_another_encoder_or_precision_encodes_all(
     assert third.texts == [], "what the same encoder made before others is found"
 
 
-@pytest.mark.parametrize(("stop_after", "left"), [(0, 18), (5, 13), (15, 3)])
+@pytest.mark.parametrize(("stop_after", "left"), [(0, 18), (5, 11), (12, 4)])
 def test_an_interrupted_run_goes_on(
     home: Home, texts: list[str], monkeypatch: pytest.MonkeyPatch, stop_after: int, left: int
 ) -> None:
@@ -161,28 +200,76 @@ def test_a_run_stopped_while_it_publishes_has_nothing_to_encode_again(
     assert left == ["v1"]
 
 
-def test_what_a_kill_left_half_written_is_not_published(
+def test_what_a_kill_left_unreadable_is_begun_anew(
     home: Home, encoder: Counting, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "_PART", 5)
-    with pytest.raises(KeyboardInterrupt):
-        run(home, Counting(home.encoder_spec, 5))
-    (parts,) = (home.root / "embeddings").glob(".draft-*-parts")
-    (parts / "0.tmp").write_text("half")
-    assert set(run(home, encoder).manifest["files"]) == {TENSORS, "texts.jsonl"}
-    assert not parts.exists()
+    for spoil in (b"", b"no", b"\xff" * 20):
+        with pytest.raises(KeyboardInterrupt):
+            run(home, Counting(home.encoder_spec, 5))
+        [begun] = (home.root / "embeddings").glob(f".draft-*/{TENSORS}")
+        begun.write_bytes(spoil)
+    made = run(home, encoder)
+    assert (len(encoder.texts), made.statistics["resumed"]) == (18, False)
+    assert [path.name for path in (home.root / "embeddings").iterdir() if path.suffix != ".lock"] == ["v1"]
+
+
+_SLOW = """
+import sys, time
+from pathlib import Path
+from ramkit.config import EmbedConfig
+from ramkit.stages import embed as stage
+from ramkit.text.encoders import load_text_encoder
+
+stage._PART = 8
+encoder = load_text_encoder(sys.argv[2])
+encode = encoder.encode
+
+def slowly(texts):
+    print(len(texts), flush=True)
+    time.sleep(0.02)
+    return encode(texts)
+
+encoder.encode = slowly
+stage.embed(artifacts=Path(sys.argv[1]), encoder=encoder, config=EmbedConfig(device="cpu"))
+"""
+
+
+def test_a_kill_at_any_moment_loses_one_part_at_most(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = tuple(f"thing {number}" for number in range(60))
+    texts = {tag: [f"the {tag}", f"a red {tag}"] for tag in tags}
+    home.descriptions(home.vocabulary(tags), texts)
+    command = [sys.executable, "-c", _SLOW, str(home.root), home.encoder_spec]
+    encoded = 0
+    for parts in (1, 4, 6):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            encoded += sum(int(process.stdout.readline()) for _ in range(parts))
+            process.kill()
+            encoded += sum(map(int, process.stdout.read().split()))
+        assert process.returncode == -signal.SIGKILL
+    monkeypatch.setattr(stage, "_PART", 8)
+    encoder = Counting(home.encoder_spec)
+    made = run(home, encoder)
+    assert made.statistics["resumed"]
+    assert 0 < len(encoder.texts) < 120
+    assert encoded + len(encoder.texts) <= 120 + 3 * 8
+    wanted = load_text_encoder(home.encoder_spec).encode([text for own in texts.values() for text in own])
+    torch.testing.assert_close(vectors_of(made).descriptions.flatten(0, 1), wanted, atol=5e-4, rtol=0)
 
 
 def test_damaged_earlier_embeddings_are_no_obstacle(home: Home, encoder: Counting, texts: list[str]) -> None:
-    one, two = run(home, encoder), run(home, encoder)
+    one = run(home, encoder)
+    home.descriptions(artifact.find(home.root, "vocabulary"), {tag: [*described(tag), "more"] for tag in TAGS})
+    two = run(home, encoder)
     (two.path / TENSORS).write_bytes(b"damaged")
     again = Counting(home.encoder_spec)
-    assert run(home, again).id == one.id
-    assert again.texts == [], "taken from the one before"
+    assert run(home, again).id == two.id
+    assert again.texts == ["more"], "the others are taken from the one before"
     (one.path / "manifest.json").write_text("{")
     (home.root / "embeddings" / "v3" / "manifest.json").write_text("{")
     run(home, again)
-    assert len(again.texts) == len(texts)
+    assert len(again.texts) == 1 + len(texts) + 1
 
 
 def test_tags_without_description_are_named(home: Home, encoder: Counting) -> None:
@@ -226,10 +313,10 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, texts: list[st
     first = ramkit("embed", *given)
     assert (first.code, first.out) == (0, "")
     assert f"embeddings:v1: 18 texts of 5 tags, 18 encoded now; in {home.root}/embeddings/v1" in first.err
-    assert "0 encoded now" in ramkit("embed", *given).err
+    assert "nothing to do: embeddings:v1 is up to date." in ramkit("embed", *given).err
     (tmp_path / "embed.toml").write_text(f'text_encoder = "{home.encoder_spec}"\nmax_descriptions = 1\n')
     third = ramkit("embed", "--config", tmp_path / "embed.toml", "--precision", "int8", "--artifacts", home.root)
-    assert "embeddings:v3: 5 texts of 5 tags, 5 encoded now" in third.err
+    assert "embeddings:v2: 5 texts of 5 tags, 5 encoded now" in third.err
     for wrong, message in {
         ("--text-encoder", "clip"): "error: 'clip' names no text encoder.",
         ("--text-encoder", "sentence:/no/where"): "error: /no/where: no such file or folder.",
@@ -242,3 +329,40 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, texts: list[st
     refused = ramkit("embed", *given, "--precision", "float64")
     assert refused.code == 2
     assert "float64" in refused.err
+
+
+def test_neighbors_of_a_tag_and_of_any_word(ramkit: Callable[..., Any], home: Home, texts: list[str]) -> None:
+    made = home.embeddings()
+    shown = ramkit("embed", "--neighbors", "Rocket", "--artifacts", home.root, "--json", "--top-k", 2)
+    found = json.loads(shown.out)
+    means = [load_text_encoder(home.encoder_spec).encode(described(tag)).mean(0) for tag in TAGS]
+    cosines = {
+        tag: float(torch.cosine_similarity(means[3], mean, dim=0)) for tag, mean in zip(TAGS, means, strict=True)
+    }
+    del cosines["rocket"]
+    best = sorted(cosines, key=cosines.__getitem__, reverse=True)[:2]
+    assert [row["tag"] for row in found["neighbors"]] == best
+    assert [row["cosine"] for row in found["neighbors"]] == pytest.approx([cosines[tag] for tag in best], abs=1e-3)
+    assert (found["is_tag"], found["descriptions"], len(found["least_typical"])) == (True, 4, 3)
+    assert {row["text"] for row in found["least_typical"]} < set(described("rocket"))
+    other = json.loads(ramkit("embed", "--neighbors", "red cat", "--artifacts", home.root, "--json").out)
+    assert (other["is_tag"], other["descriptions"], len(other["neighbors"])) == (False, 1, 5)
+    table = ramkit("embed", "--neighbors", "cat", "--artifacts", home.root)
+    assert "Nearest to cat" in table.out
+    assert "Least like the others" in table.out
+    assert "3 descriptions: mean cosine of all pairs" in table.err
+    assert "is no tag" in ramkit("embed", "--neighbors", "zebra", "--artifacts", home.root).err
+    assert artifact.versions(home.root, "embeddings") == [made.version]
+
+
+def test_neighbors_need_embeddings_and_their_encoder(
+    ramkit: Callable[..., Any], home: Home, texts: list[str], tmp_path: Path
+) -> None:
+    refused = ramkit("embed", "--neighbors", "cat", "--artifacts", home.root)
+    assert (refused.code, "holds no embeddings yet. Make one: ramkit embed" in refused.err) == (1, True)
+    folder = tiny_models.write_bert(tmp_path / "bert")
+    run(home, Counting(f"sentence:{folder}"), text_encoder=f"sentence:{folder}")
+    tiny_models.write_bert(folder, seed=1)
+    assert ramkit("embed", "--neighbors", "cat", "--artifacts", home.root).code == 0, "a tag needs no encoder"
+    refused = ramkit("embed", "--neighbors", "zebra", "--artifacts", home.root)
+    assert "is no longer the encoder that embeddings:v1 was made with. Embed anew: ramkit embed" in refused.err

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ramkit.embeddings import Embedded, read_embeddings, save_embeddings
+from ramkit.embeddings import Embedded, EmbeddingFile, read_embeddings, save_embeddings
 from ramkit.tensors import Precision
 
 TAGS = Embedded(torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 1, 2, 3, 1]))
@@ -42,3 +42,26 @@ def test_templates_alone_are_the_first_descriptions() -> None:
     alone = embedded.queries("template")
     assert alone.descriptions.tolist() == [[[0.0, 1.0]], [[6.0, 7.0]]]
     assert alone.counts.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_a_file_written_tag_by_tag_is_the_one_saved_whole(tmp_path: Path, precision: Precision) -> None:
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    given = Embedded(TAGS.descriptions * TAGS.present[..., None], TAGS.counts)
+    save_embeddings(whole, given, precision)
+    with EmbeddingFile.create(parts, TAGS.counts.tolist(), width=4, precision=precision) as file:
+        assert (file.tags, file.most, file.width) == (5, 3, 4)
+        for first in (3, 0):  # in any order
+            rows: list[tuple[bytes, ...] | None] = []
+            for vectors, count in zip(
+                given.descriptions[first : first + 3], given.counts[first : first + 3], strict=True
+            ):
+                rows += [*file.stored(vectors[:count], precision), *[None] * (3 - int(count))]
+            file.write(first, rows)
+        file.sync()
+        assert file.row(1) == file.stored(given.descriptions[0, 1:2], precision)[0]
+        found = list(file.split(2))
+    assert torch.equal(read_embeddings(parts).descriptions, read_embeddings(whole).descriptions)
+    assert torch.equal(read_embeddings(parts).counts, given.counts)
+    assert [part.counts.tolist() for part in found] == [[3, 1], [2, 3], [1]]
+    assert torch.equal(torch.cat([part.descriptions for part in found]), read_embeddings(whole).descriptions)

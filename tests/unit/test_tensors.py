@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ramkit.errors import ArtifactError
-from ramkit.tensors import Precision, dequantize_rows, load_tensors, quantize_rows, save_tensors
+from ramkit.tensors import Precision, TensorFile, dequantize_rows, load_tensors, quantize_rows, save_tensors
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -73,3 +73,40 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
     with pytest.raises(ArtifactError, match=re.escape(f"{path}: not a readable safetensors file (")):
         load_tensors(path)
+
+
+def test_a_file_written_row_by_row_is_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    wanted = {"a": drawn(3, 2, 5), "b": drawn(4, 3).half(), "c": torch.tensor([7, 8, 9])}
+    with TensorFile.create(
+        path, {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in wanted.items()}
+    ) as file:
+        assert all(not tensor.any() for tensor in load_file(path).values()), "zeros to begin with"
+        file.write("a", 2, wanted["a"].flatten(0, 1)[2:].numpy().tobytes())
+        file.write("a", 0, wanted["a"].flatten(0, 1)[:2].numpy().tobytes())
+        file.write("b", 0, wanted["b"].numpy().tobytes())
+        file.write("c", 0, wanted["c"].numpy().tobytes())
+        file.sync()
+        assert torch.equal(file.tensor("a", 3, 2), wanted["a"].flatten(0, 1)[3:5])
+    found = load_file(path)
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+
+
+def test_rows_of_any_safetensors_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    tensor = drawn(2, 3, 4)
+    save_file({"x": tensor, "n": torch.tensor([1, 2])}, path, metadata={"format": "pt"})
+    with TensorFile(path) as file:
+        assert file.shape("x") == (2, 3, 4)
+        assert sorted(file.names) == ["n", "x"]
+        assert torch.equal(file.tensor("x", 1, 4), tensor.flatten(0, 1)[1:5])
+        assert file.tensor("n", 0).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40, (9).to_bytes(8, "little") + b"not JSON."])
+def test_what_is_no_tensor_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=re.escape(f"{path}: not a readable safetensors file")):
+        TensorFile(path)
