@@ -1,6 +1,6 @@
 """A trained model, ready to tag: what a model artefact holds, how it is saved, loaded and asked.
 
-model.json                 architecture, thresholds, text encoder's identity
+model.json                 architecture, thresholds, text encoder's identity, wording of the template
 head.safetensors           projection, re-weighting temperature, alignment decoder
 image_encoder.safetensors  the timm model
 embeddings.safetensors     descriptions' vectors [C, D, E] and their counts [C]
@@ -25,7 +25,7 @@ from ramkit import artifact
 from ramkit.artifact import Artifact
 from ramkit.embeddings import TENSORS, Embedded, read_embeddings, save_embeddings
 from ramkit.errors import ArtifactError, InputError, MissingError
-from ramkit.files import read_rows, share, write_rows
+from ramkit.files import cache_directory, read_rows, share, write_rows
 from ramkit.image_encoder import build_timm, spatial_features
 from ramkit.photos import Preprocess
 from ramkit.ram.model import AlignmentHead, ModelConfig
@@ -37,8 +37,7 @@ from ramkit.text.encoders import (
     load_text_encoder,
     read_saved_sentence_encoder,
 )
-from ramkit.text.prompts import TEMPLATE
-from ramkit.text.vector_cache import encode_texts
+from ramkit.text.prompts import LITERAL, described_by_template
 from ramkit.token_places import token_places
 
 _CONFIG, _HEAD, _IMAGE_ENCODER, _VOCABULARY = (
@@ -93,6 +92,7 @@ class Tagger:
             raise InputError(f"{source.name} carries its own text encoder.", cure="Leave out --text-encoder.")
         if text_encoder:
             self.text_identity = {**self.text_identity, "spec": text_encoder}
+        self.wording: str = settings.get("template", LITERAL)
         self.rows = list(read_rows(source.file(_VOCABULARY)))
         self.tags: list[str] = [row["tag"] for row in self.rows]
         self.preprocess = preprocess_of(self.config)
@@ -219,14 +219,25 @@ class Tagger:
         """
         given = texts if texts and self.config.queries == "descriptions" else {}
         chosen = [given.get(word.lower()) or [self.text_of(word)] for word in words]
-        vectors = encode_texts(self.text_encoder, [text for own in chosen for text in own])
+        vectors = self._encode([text for own in chosen for text in own])
         counts = [len(own) for own in chosen]
         return Embedded(pad_sequence(vectors.split(counts), batch_first=True), torch.tensor(counts))
 
-    @staticmethod
-    def text_of(word: str) -> str:
-        """The one description of a typed word."""
-        return TEMPLATE.format(word)
+    def text_of(self, word: str) -> str:
+        """The one description of a typed word, worded as description 0 of the tags was in training."""
+        return described_by_template(word, self.wording)
+
+    def _encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Vectors [N, E], from earlier runs where they are known."""
+        from ramkit.text.vector_cache import VectorCache
+
+        files = self.source.manifest["files"]
+        if self.has_text_encoder:
+            known_by = [files[name]["sha256"] for name in SENTENCE_FILES]
+        else:
+            known_by = [self.text_identity.get("sha256") or self.text_encoder.identity()["sha256"]]
+        cache = VectorCache(cache_directory() / "words.sqlite", json.dumps(known_by), self.config.embed_width)
+        return cache.encode(texts, lambda new: self.text_encoder.encode(new))
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Spatial features [B, T, V] of prepared pixels [B, 3, S, S]."""
@@ -266,6 +277,7 @@ def save_model(
     text_encoder: TextEncoder,
     threshold: float,
     texts: Sequence[Sequence[str]] = (),
+    wording: str = LITERAL,
     weights: Precision = "float16",
     vectors: Precision = "int8",
 ) -> None:
@@ -280,6 +292,7 @@ def save_model(
         text_identity=text_encoder.identity(),
         threshold=threshold,
         texts=texts,
+        wording=wording,
         weights=weights,
         vectors=vectors,
     )
@@ -300,6 +313,7 @@ def save_parts(
     texts: Sequence[Sequence[str]],
     weights: Precision,
     vectors: Precision,
+    wording: str = LITERAL,
 ) -> None:
     """Write the files of a model artefact from state dicts, all but a text encoder that travels with it.
 
@@ -307,6 +321,7 @@ def save_parts(
         text_identity: the text encoder's `spec`, and its `sha256` where it is known.
         rows: of the vocabulary, a tag each.
         texts: the descriptions of each tag, as many as it has vectors; empty where they are not known.
+        wording: of description 0, in which typed words are described too: `worded` or `literal`, see `text.prompts`.
     """
     save_tensors(folder / _HEAD, head, weights)
     save_tensors(folder / _IMAGE_ENCODER, image_encoder, weights)
@@ -314,7 +329,7 @@ def save_parts(
     write_rows(folder / _VOCABULARY, rows)
     if texts:
         write_rows(folder / DESCRIPTIONS, _description_rows([row["tag"] for row in rows], texts))
-    settings = {"model": asdict(config), "threshold": threshold, "text_encoder": text_identity}
+    settings = {"model": asdict(config), "threshold": threshold, "text_encoder": text_identity, "template": wording}
     (folder / _CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 

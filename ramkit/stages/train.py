@@ -32,6 +32,7 @@ from ramkit.ram.training import Trainer
 from ramkit.ram.training_log import TrainingLog
 from ramkit.tagger import Tagger, find_model, save_model, text_encoder_named
 from ramkit.text.encoders import TextEncoder
+from ramkit.text.prompts import LITERAL
 from ramkit.triplets import Images, Triplets, mentions, read_triplets
 
 _DEFAULT_THRESHOLD = 0.68  # the published one, where nothing is kept aside to set it on
@@ -46,6 +47,7 @@ class Task:
     asked: Embedded  # what training asks the tags by
     embedded: Embedded  # what the finished model asks them by
     texts: list[list[str]]  # behind `embedded`, or none
+    wording: str  # of description 0
     images: Images  # all photos of the triplets, by position
     training: Triplets
     validation: Triplets
@@ -151,6 +153,7 @@ def _publish(
         embedded=task.embedded,
         rows=task.rows,
         texts=task.texts,
+        wording=task.wording,
         text_encoder=tools.text_encoder,
         threshold=threshold,
     )
@@ -242,12 +245,14 @@ def _read_task(
     vectors = artifact.find(artifacts, "embeddings", embeddings)
     photos.require_input(words)
     vectors.require_input(words)
+    if embeddings is None:
+        _require_newest_descriptions(artifacts, vectors, words)
     text_encoder = text_encoder_named(config.text_encoder or vectors.config["text_encoder"])
     if vectors.config["encoder"] != text_encoder.identity():
         raise ArtifactError(
-            f"{vectors.name} was made with {vectors.config['encoder']['spec']}, training would use "
-            f"{text_encoder.identity()['spec']}.",
-            cure="Use the same text encoder, or embed anew: ramkit embed --text-encoder SPEC",
+            f"{vectors.name} was made with {_named(vectors.config['encoder'])}, training would use "
+            f"{_named(text_encoder.identity())}.",
+            cure=f"Embed anew: ramkit embed --text-encoder {config.text_encoder or vectors.config['text_encoder']}",
         )
     rows = list(read_rows(words.file("vocabulary.jsonl")))
     kept = _kept(rows, config.hold_out)
@@ -265,6 +270,7 @@ def _read_task(
         texts=[texts[number][:count] for number, count in zip(kept, embedded.counts.tolist(), strict=True)]
         if texts
         else [],
+        wording=vectors.config.get("template", LITERAL),
         images=examples.images,
         training=training,
         validation=validation,
@@ -275,6 +281,22 @@ def _read_task(
 
 def _queries_at_inference(config: TrainConfig) -> Queries:
     return config.queries if config.queries_at_inference == "same" else config.queries_at_inference
+
+
+def _require_newest_descriptions(artifacts: Path, vectors: Artifact, words: Artifact) -> None:
+    """Refuse embeddings that were not made again after the vocabulary was described anew; named ones are meant."""
+    for version in artifact.versions(artifacts, "descriptions")[-1:]:
+        newest = artifact.read_manifest(artifacts / "descriptions" / f"v{version}")
+        used = vectors.manifest["inputs"]["descriptions"]
+        if newest["inputs"].get("vocabulary") == words.id and newest["id"] != used:
+            raise ArtifactError(
+                f"{vectors.name} was made from other descriptions than the newest, descriptions:v{version}.",
+                cure=f"Embed those: ramkit embed; or name the embeddings you mean: --embeddings v{vectors.version}",
+            )
+
+
+def _named(identity: dict[str, str]) -> str:
+    return f"{identity['spec']} ({identity['sha256'][:12]})"
 
 
 def _kept(rows: Sequence[dict[str, Any]], hold_out: Sequence[str]) -> list[int]:

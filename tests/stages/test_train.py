@@ -24,9 +24,10 @@ from ramkit.ram.captions import CaptionVectors
 from ramkit.ram.training import Trainer
 from ramkit.stages import embed as embed_stage
 from ramkit.stages import train as stage
-from ramkit.tagger import Tagger
+from ramkit.tagger import Tagger, find_model
 from ramkit.tensors import load_tensors
 from ramkit.text.encoders import SentenceEncoder, load_text_encoder
+from ramkit.text.prompts import template
 
 WEIGHTS = ("head.safetensors", "image_encoder.safetensors")
 END_TO_END = {"freeze_image_encoder": False, "epochs": 1, "batch": 4}
@@ -246,9 +247,10 @@ def test_embeddings_of_another_text_encoder_are_refused(ready: Home, tmp_path: P
     other = f"sentence:{tiny_models.write_bert(tmp_path / 'other', seed=1)}"
     with pytest.raises(ArtifactError) as caught:
         ready.train(text_encoder=other)
+    made, used = (load_text_encoder(spec).identity()["sha256"][:12] for spec in (ready.encoder_spec, other))
     assert str(caught.value) == (
-        f"embeddings:v1 was made with {ready.encoder_spec}, training would use {other}. "
-        "Use the same text encoder, or embed anew: ramkit embed --text-encoder SPEC"
+        f"embeddings:v1 was made with {ready.encoder_spec} ({made}), training would use {other} ({used}). "
+        f"Embed anew: ramkit embed --text-encoder {other}"
     )
     embed_stage.embed(artifacts=ready.root, encoder=load_text_encoder(other), config=EmbedConfig(text_encoder=other))
     assert ready.train(text_encoder=other).statistics["steps"] > 0
@@ -262,6 +264,34 @@ def test_weights_that_changed_where_the_embeddings_were_made_are_refused(
     tiny_models.write_bert(folder, seed=1)
     with pytest.raises(ArtifactError, match="embeddings:v1 was made with"):
         home.train()
+
+
+def test_embeddings_of_older_descriptions_are_refused_unless_they_are_named(ready: Home) -> None:
+    words = artifact.find(ready.root, "vocabulary")
+    ready.descriptions(words, {tag: [f"a photo of a {tag}.", f"a new text on a {tag}"] for tag in TAGS})
+    with pytest.raises(ArtifactError) as caught:
+        ready.train()
+    assert str(caught.value) == (
+        "embeddings:v1 was made from other descriptions than the newest, descriptions:v2. "
+        "Embed those: ramkit embed; or name the embeddings you mean: --embeddings v1"
+    )
+    made = stage.train(artifacts=ready.root, config=CONFIG, embeddings="v1")
+    assert json.loads(made.file("model.json").read_text())["template"] == "literal"
+    ready.embeddings()
+    assert ready.train().version == 2
+
+
+def test_typed_words_are_worded_as_the_descriptions_were(ready: Home) -> None:
+    words = artifact.find(ready.root, "vocabulary")
+    ready.descriptions(words, {tag: [template(tag), f"a new text on a {tag}"] for tag in TAGS})
+    ready.embeddings()
+    tagger = Tagger(ready.train())
+    assert [tagger.text_of(word) for word in ("umbrella", "glasses")] == [
+        "a photo of an umbrella.",
+        "a photo of glasses.",
+    ]
+    literal = Tagger(find_model(ready.root, "mini"))
+    assert literal.text_of("umbrella") == "a photo of a umbrella."
 
 
 def test_tags_may_have_different_numbers_of_descriptions(ready: Home) -> None:
