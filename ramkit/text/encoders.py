@@ -276,11 +276,18 @@ class OpenClipTextEncoder:
         return self.word_embeddings.device
 
     def _digest(self) -> str:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(_tokenizer_content(self._tokenize).encode())
         for name, tensor in sorted(self._model.state_dict().items()):
             if not name.startswith("visual."):
                 digest.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _tokenizer_content(tokenizer: Any) -> str:
+    """What an open_clip tokenizer goes by: another vocabulary, or another length, gives other vectors."""
+    inner = getattr(getattr(tokenizer, "tokenizer", None), "backend_tokenizer", None)  # of the transformers library
+    vocabulary = inner.to_str() if inner is not None else json.dumps(getattr(tokenizer, "encoder", {}))
+    return f"{type(tokenizer).__name__} {tokenizer.context_length} {vocabulary}"
 
 
 def _with_places(text: torch.Tensor, empty: torch.Tensor, places: int) -> PromptFrame:

@@ -366,3 +366,55 @@ def test_neighbors_need_embeddings_and_their_encoder(
     assert ramkit("embed", "--neighbors", "cat", "--artifacts", home.root).code == 0, "a tag needs no encoder"
     refused = ramkit("embed", "--neighbors", "zebra", "--artifacts", home.root)
     assert "is no longer the encoder that embeddings:v1 was made with. Embed anew: ramkit embed" in refused.err
+
+
+_PUBLISHED_SCALE = """
+import hashlib, json, resource, sys
+from pathlib import Path
+import torch
+from ramkit.artifact import draft
+from ramkit.config import EmbedConfig
+from ramkit.files import write_rows
+from ramkit.stages.embed import embed
+
+class Encoder:  # as wide as CLIP, and as good as nothing: measured is all around it
+    width = 512
+    def identity(self): return {"spec": "none", "sha256": "0"}
+    def to(self, device): pass
+    def encode(self, texts):
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") for text in texts]
+        return torch.sin(torch.tensor(seeds)[:, None] * torch.arange(1, 513) / 1e9)
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def describe(changed):
+    with draft(root, "descriptions", inputs=[words], config={}) as work:
+        write_rows(work.path / "descriptions.jsonl", (
+            {"tag": tag, "prompt": 1, "index": index, "text": f"{tag} has side {index} {changed.get((tag, index), '')} "
+             "with a long body and a short tail, red or green, often on grass or sand in bright light."}
+            for tag in tags for index in range(50)
+        ))
+        work.publish()
+
+root, tags = Path(sys.argv[1]), [f"thing {number}" for number in range(int(sys.argv[2]))]
+with draft(root, "vocabulary", config={}) as work:
+    write_rows(work.path / "vocabulary.jsonl", ({"tag": tag} for tag in tags))
+    words = work.publish()
+before = peak()
+describe({})
+first = embed(artifacts=root, encoder=Encoder(), config=EmbedConfig()).statistics
+describe({(tags[3], 7): "and a new one"})
+second = embed(artifacts=root, encoder=Encoder(), config=EmbedConfig()).statistics
+print(json.dumps([first["encoded"], second["encoded"], peak() - before]))
+"""
+
+
+@pytest.mark.slow
+def test_the_published_scale_fits_a_flat_memory(tmp_path: Path) -> None:
+    """229,250 texts, then one of them changed: vectors of 447 MiB never are in memory."""
+    command = [sys.executable, "-c", _PUBLISHED_SCALE, str(tmp_path), "4585"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    encoded, again, grown = json.loads(done.stdout)
+    assert (encoded, again) == (229_250, 1)
+    assert grown < 200  # MiB: hashes and places of the texts, and of those of the version before

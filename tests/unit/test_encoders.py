@@ -260,6 +260,23 @@ def test_weights_trained_with_quick_gelu_run_with_it(
     torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
 
 
+def test_another_tokenizer_is_another_encoder(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import open_clip
+
+    before = OpenClipTextEncoder(f"local-dir:{clip}").identity()
+    made = open_clip.get_tokenizer
+
+    def other(name: str) -> Any:
+        tokenizer = made(name)
+        tokenizer.encoder = {**tokenizer.encoder, "dog</w>": tokenizer.encoder["cat</w>"]}
+        return tokenizer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(open_clip, "get_tokenizer", other)
+        assert OpenClipTextEncoder(f"local-dir:{clip}").identity() != before
+    assert OpenClipTextEncoder(f"local-dir:{clip}").identity() == before
+
+
 @pytest.mark.parametrize("source", ["ViT-B-16", "ViT-B-16/"])
 def test_open_clip_without_weights_is_refused(source: str) -> None:
     with pytest.raises(InputError, match=re.escape(f"open_clip:{source} names no weights. Add them")):
