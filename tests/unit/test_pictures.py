@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ramkit.figures import Sampling, figures
+from ramkit.figures import Sampling, figures, groups_of
 from ramkit.measured import Measured, Name
 from ramkit.pictures import charts
 from ramkit.pictures.charts import Shown
@@ -25,9 +25,7 @@ from ramkit.surprises import Confusion
 ODD = ["<script>alert('x')</script>", 'a & b "c"', "$x_1$ 50 %", "猫", "قطة", "a very " * 12 + "long name", "é\tλ"]
 
 
-def shown(
-    names: list[str], photos: int = 30, model: str = "model:v1", *, resamples: int = 20, cosine: bool = False
-) -> Shown:
+def shown(names: list[str], photos: int = 30, *, resamples: int = 20, cosine: bool = False) -> Shown:
     rng = np.random.default_rng(0)
     labels = rng.random((photos, len(names))) < 0.2
     labels[:3] = True
@@ -37,7 +35,7 @@ def shown(
         [f"{n}.jpg" for n in range(photos)], [[] for _ in range(photos)], columns, logits, labels, model="model:v1",
         scale="cosine" if cosine else "logit",
     )  # fmt: skip
-    told = figures(found, threshold=None if cosine else 0.6, common=found.known, sampling=Sampling(resamples))
+    told = figures(found, threshold=None if cosine else 0.6, groups=groups_of(found), sampling=Sampling(resamples))
     return Shown(found, told)
 
 
