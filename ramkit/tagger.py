@@ -211,13 +211,12 @@ class Tagger:
         return f"{self.source.manifest['files'][_IMAGE_ENCODER]['sha256']} {self.preprocess!r}"
 
     def describe(self, words: Sequence[str], texts: Mapping[str, Sequence[str]] | None = None) -> Embedded:
-        """Queries for words that are no tags: each by its texts or, where it has none, by the template alone, as all
-        are by a model that asks its own tags so.
+        """Queries for words that are no tags: each by its texts or, where it has none, by the template alone.
 
         Args:
             texts: descriptions by word, in lower case, as `read_published_descriptions` gives them.
         """
-        given = texts if texts and self.config.queries == "descriptions" else {}
+        given = texts or {}
         chosen = [given.get(word.lower()) or [self.text_of(word)] for word in words]
         vectors = self._encode([text for own in chosen for text in own])
         counts = [len(own) for own in chosen]
