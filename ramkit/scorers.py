@@ -63,7 +63,8 @@ class TaggerScorer:
             queries="descriptions" if queries == "descriptions" else tagger.config.queries,
         )
         self._tagger, self._queries, self._reweighting = tagger, queries, reweighting
-        self._texts = {} if queries == "template" else dict(texts or {})
+        by_template = (tagger.config.queries if queries == "own" else queries) == "template"
+        self._texts = {} if by_template else dict(texts or {})
         self.name = tagger.source.name
         self.threshold: float | None = tagger.threshold
         self.columns = [_column(tagger, name, asked.get(name, ""), self._texts) for name in names]
