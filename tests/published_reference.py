@@ -140,7 +140,7 @@ def _attend(state: State, name: str, grid: torch.Tensor, heads: int, window: int
 
 @cache
 def _offsets(window: int) -> torch.Tensor:
-    """Row of the table for each pair of a window's tokens: how far below, then how far right of the second the first is."""
+    """Row of the table for each pair of a window's tokens: how far below and right of the second the first is."""
     inside = [(y, x) for y in range(window) for x in range(window)]
     span = 2 * window - 1
     return torch.tensor([[(y - v + window - 1) * span + x - u + window - 1 for v, u in inside] for y, x in inside])
