@@ -26,7 +26,7 @@ from ramkit.artifact import Artifact
 from ramkit.embeddings import TENSORS, Embedded, read_embeddings, save_embeddings
 from ramkit.errors import ArtifactError, InputError, MissingError
 from ramkit.files import cache_directory, read_rows, share, write_rows
-from ramkit.image_encoder import build_timm, spatial_features
+from ramkit.image_encoder import ImageEncoder, build_timm, spatial_features
 from ramkit.photos import Preprocess
 from ramkit.ram.model import AlignmentHead, ModelConfig
 from ramkit.tensors import Precision, load_tensors, save_tensors
@@ -103,6 +103,12 @@ class Tagger:
         module = build_timm(self.config.image_encoder, size=self.config.image_size)
         module.load_state_dict(load_tensors(self.source.file(_IMAGE_ENCODER)))
         return module.eval().requires_grad_(False)
+
+    @cached_property
+    def encoder_identity(self) -> str:
+        """Of weights and preprocessing: equal where features are."""
+        width = self.config.image_width
+        return ImageEncoder(self.config.image_encoder, self.image_encoder, width, self.preprocess).identity()
 
     @cached_property
     def head(self) -> AlignmentHead:

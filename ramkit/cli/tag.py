@@ -54,9 +54,19 @@ def tag(
     ] = False,
     explain_to: Annotated[Path, typer.Option(help="Folder of the PNGs of --explain.")] = FOLDER,
     json: JsonOption = False,
+    refine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD=MODEL", help="Where WORD is found, ask a fine model which kind: dog=fine:v2; may be repeated."
+        ),
+    ] = None,
+    refine_confidence: Annotated[
+        float, typer.Option(help="Least score of a kind, 0 to 1; below it the photo stays with WORD.")
+    ] = 0.5,
     artifacts: ArtifactsOption = ARTIFACTS,
 ) -> None:
     """Tag photos with a model's vocabulary and with any words you type."""
+    from ramkit.cascade import open_cascade
     from ramkit.descriptions import read_descriptions
     from ramkit.progress import silent
     from ramkit.stages import tag as stage
@@ -66,13 +76,15 @@ def tag(
     texts = read_descriptions(artifacts, open_set_descriptions) if open_set_descriptions else {}
     words = words or list(texts)
     tagger = Tagger(find_model(artifacts, model), text_encoder=text_encoder or "")
-    if any(word.lower() not in tagger.numbers or word in texts for word in words):
+    cascade = open_cascade(tagger, artifacts, refine or [], refine_confidence)
+    asked = [*words, *(cascade.words if cascade else ())]
+    if any(word.lower() not in tagger.numbers or word in texts for word in asked):
         _warn_of_another_encoder(tagger)
     # A progress bar and tables on one terminal would be drawn over one another.
     track = console.track if json or not console.results.is_terminal else silent
     found = stage.tag(
         photos=photos, tagger=tagger, open_set=words, descriptions=texts, threshold=threshold, top_k=top_k,
-        at_least=at_least, scale=scores, track=track,
+        at_least=at_least, scale=scores, cascade=cascade, track=track,
     )  # fmt: skip
     explainer = Explainer(tagger, explain_to, texts) if explain else None
     failed = total = 0
@@ -113,28 +125,36 @@ def _as_document(photo: "TaggedPhoto", why: Sequence["Explanation"]) -> dict[str
     explained = {entry.tag: {"explanation": as_document(entry)} for entry in why}
     document: dict[str, Any] = {
         "image": photo.image,
-        "tags": [
-            {
-                "tag": entry.tag, "score": round(entry.score, 4), **dict.fromkeys(_marks(entry), True),
-                **explained.get(entry.tag, {}),
-            }
-            for entry in photo.tags
-        ],
-    }  # fmt: skip
+        "tags": [{**_as_entry(entry), **explained.get(entry.tag, {})} for entry in photo.tags],
+    }
     return {**document, "error": photo.error} if photo.error else document
 
 
+def _as_entry(entry: "TagScore") -> dict[str, Any]:
+    document = {"tag": entry.tag, "score": round(entry.score, 4), **dict.fromkeys(_marks(entry), True)}
+    if entry.refined is None:
+        return document
+    top = [{"kind": kind.kind, "score": round(kind.score, 4)} for kind in entry.refined.kinds]
+    return {**document, "refined": {**top[0], "model": entry.refined.model, "top": top}}
+
+
 def _print_tags(photo: "TaggedPhoto") -> None:
-    rows = [
-        [entry.tag, entry.score, _bar(entry.score), ", ".join(_marks(entry)).replace("open_set", "typed")]
-        for entry in photo.tags
-    ]
+    rows = [row for entry in photo.tags for row in _rows(entry)]
     if not rows:
         console.say(f"{photo.image}: no tag reaches the threshold; --threshold 0 shows all.")
         return
-    marked = any(_marks(entry) for entry in photo.tags)
-    columns = ["tag", "score", "", *([""] if marked else [])]
+    columns = ["tag", "score", "", *([""] if any(row[-1] for row in rows) else [])]
     console.print_table(photo.image, columns, [row[: len(columns)] for row in rows])
+
+
+def _rows(entry: "TagScore") -> list[list[Any]]:
+    """The row of a tag and, indented under it, of its kind."""
+    marks = ", ".join(_marks(entry)).replace("open_set", "typed")
+    rows: list[list[Any]] = [[entry.tag, entry.score, _bar(entry.score), marks]]
+    if entry.refined is not None:
+        best = entry.refined.best
+        rows.append([f"  └ {best.kind}", best.score, _bar(best.score), entry.refined.model])
+    return rows
 
 
 def _marks(entry: "TagScore") -> list[str]:

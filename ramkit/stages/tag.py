@@ -1,13 +1,15 @@
 """photos + model → tags: the model's own vocabulary, and any words a person types."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 
+from ramkit.cascade import Cascade, Refined, Seen
 from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.features import read_batches
@@ -28,6 +30,7 @@ class TagScore:
     score: float
     open_set: bool = False  # a word that was typed
     unsure: bool = False  # below the threshold
+    refined: Refined | None = None  # which kind of it, where a fine model was asked and is sure enough
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ def tag(
     top_k: int = 20,
     at_least: int = 5,
     scale: Scale = "raw",
+    cascade: Cascade | None = None,
     track: Track = silent,
 ) -> Iterator[TaggedPhoto]:
     """Tags of every photo that the arguments name, one after another.
@@ -63,6 +67,8 @@ def tag(
         at_least: tags of the vocabulary that a photo gets whatever their scores, unless a threshold is given.
         scale: what scores are told, and compared with a given threshold: `raw` σ(logit); `relative` to each tag's own
             threshold, which is at 0.5; `chance` that the tag is true, as a calibrated model knows it.
+        cascade: fine models for words, which are scored beside the vocabulary too. Where a word's score reaches the
+            threshold it is told, top_k or not, and refined.
 
     Raises:
         InputError: a name that leads to no photo, a threshold outside [0, 1], or chances of a model that has none.
@@ -70,17 +76,42 @@ def tag(
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold} is no score.", cure="Give a number from 0 to 1.")
     references = find_photos(photos, keep_missing=True)
-    questions = _Questions(tagger, open_set, descriptions or {}, scale)
+    questions = _Questions(tagger, open_set, descriptions or {}, scale, cascade.words if cascade else ())
     limits = _Limits(threshold, top_k, 0) if threshold is not None else _Limits(None, top_k, at_least, True)
+    seen = _look(references, tagger, questions, limits, track)
+    if cascade is None:
+        yield from (entry.photo for entry in seen)
+        return
+    for photo, answers in cascade.refine(seen):
+        told = [replace(entry, refined=answers.get(questions.word_of(entry))) for entry in photo.tags]
+        yield replace(photo, tags=told)
+
+
+def _look(
+    references: Sequence[str], tagger: Tagger, questions: "_Questions", limits: "_Limits", track: Track
+) -> Iterator[Seen[TaggedPhoto]]:
+    """Every photo with its tags and with the words found in it that a cascade asks for."""
+    images: dict[int, Image.Image] = {}  # of the batch, so that what is refined is not decoded again
+
+    def prepare(photo: Image.Image, position: int) -> torch.Tensor:
+        if questions.refined:
+            images[position] = photo
+        return tagger.preprocess(photo)
+
     done = 0
-    found = read_batches(references, lambda photo, _: tagger.preprocess(photo), size=_BATCH)
+    found = read_batches(references, prepare, size=_BATCH)
     for positions, pixels, unreadable in track(found, total=-(-len(references) // _BATCH), what="tagging"):
-        rows = iter(questions.scores(tagger.features(pixels))) if pixels is not None else iter(())
+        features = tagger.features(pixels) if pixels is not None else None
+        rows = iter(zip(features, questions.scores(features), strict=True)) if features is not None else iter(())
         for position in range(done, done + len(positions) + len(unreadable)):
             if position in unreadable:
-                yield TaggedPhoto(references[position], error=unreadable[position])
-            else:
-                yield TaggedPhoto(references[position], questions.told(next(rows), limits))
+                yield Seen(TaggedPhoto(references[position], error=unreadable[position]))
+                continue
+            own, scores = next(rows)
+            photo = TaggedPhoto(references[position], questions.told(scores, limits))
+            words = questions.found(scores, limits)
+            yield Seen(photo, words, images[position], own) if words else Seen(photo)
+        images.clear()
         done += len(positions) + len(unreadable)
 
 
@@ -115,27 +146,40 @@ class _Limits:
 
 
 class _Questions:
-    """Everything that is asked of each photo: the vocabulary, then the typed words that it lacks, K tags in all.
+    """Everything that is asked of each photo: the vocabulary, then the words that it lacks, K tags in all.
 
     A typed word that is a tag, or an alias of one, is asked with that tag's descriptions, under the name typed, unless
     it came with its own.
+
+    Args:
+        open_set: words that are told whatever their score.
+        refined: words that are refined where they are found.
     """
 
     def __init__(
-        self, tagger: Tagger, open_set: Sequence[str], descriptions: Mapping[str, Sequence[str]], scale: Scale
+        self,
+        tagger: Tagger,
+        open_set: Sequence[str],
+        descriptions: Mapping[str, Sequence[str]],
+        scale: Scale,
+        refined: Sequence[str],
     ) -> None:
         self._tagger = tagger
         texts = {word.lower(): own for word, own in descriptions.items()}
-        self._typed: dict[int, str] = {}
-        new = []
+        self._names = list(tagger.tags)
+        self._typed: set[int] = set()
         for word in open_set:
             number = tagger.numbers.get(word.lower()) if word.lower() not in texts else None
             if number is None or number in self._typed:
-                new.append(word)
+                self._typed.add(len(self._names))
+                self._names.append(word)
             else:
-                self._typed[number] = word
-        self._typed.update(enumerate(new, start=len(tagger.tags)))
-        self._names = [*tagger.tags, *new]
+                self._typed.add(number)
+                self._names[number] = word
+        self.refined: dict[int, str] = {}
+        for word in refined:
+            self._refine(word)
+        new = self._names[len(tagger.tags) :]
         self._new = tagger.describe(new, texts) if new else None
         # A word with descriptions is asked as a tag is; by the template alone logits are lower.
         described = [bool(texts.get(word.lower())) for word in new]
@@ -155,15 +199,51 @@ class _Questions:
         told: list[TagScore] = []
         own = 0
         for number in scores.argsort(descending=True).tolist():
-            score, typed = float(scores[number]), number in self._typed
-            if limits.threshold is None:
-                fits = self._thresholds[number] <= score and not self._never[number]
+            score, typed = float(scores[number]), self._is_typed(number)
+            fits = self._fits(number, score, limits)
+            if number in self.refined and fits:
+                admitted = True
+            elif typed:
+                admitted = fits or (limits.all_typed and number in self._typed)
             else:
-                fits = limits.threshold <= score and limits.threshold < NEVER
-            if (fits or limits.all_typed) if typed else limits.admit(fits, own):
-                told.append(TagScore(self._typed.get(number, self._names[number]), score, typed, not fits))
+                admitted = limits.admit(fits, own)
+            if admitted:
+                told.append(TagScore(self._names[number], score, typed, not fits))
                 own += not typed
         return told
+
+    def found(self, scores: torch.Tensor, limits: _Limits) -> list[str]:
+        """The words to refine that one photo's scores [K] find in it."""
+        return [word for number, word in self.refined.items() if self._fits(number, float(scores[number]), limits)]
+
+    def word_of(self, told: TagScore) -> str:
+        """The word that asks to refine what was told; empty for none. A word with texts of its own may be named as a
+        tag is."""
+        name = (told.tag, told.open_set)
+        return next((word for at, word in self.refined.items() if (self._names[at], self._is_typed(at)) == name), "")
+
+    def _refine(self, word: str) -> None:
+        """Take a word to refine: as it was typed, else as the tag of that name or alias, else as one word more."""
+        number = self._tagger.numbers.get(word.lower())
+        new = self._names[len(self._tagger.tags) :]
+        if word in new or number is None:
+            if word not in new:
+                self._names.append(word)
+            number = self._names.index(word, len(self._tagger.tags))
+        if number in self.refined:
+            raise InputError(
+                f"--refine names {self.refined[number]!r} and {word!r}, which are one tag.", cure="Name one of them."
+            )
+        self.refined[number] = word
+
+    def _fits(self, number: int, score: float, limits: _Limits) -> bool:
+        """Whether a score reaches the least one, which no score reaches at NEVER."""
+        if limits.threshold is None:
+            return self._thresholds[number] <= score and not self._never[number]
+        return limits.threshold <= score and limits.threshold < NEVER
+
+    def _is_typed(self, number: int) -> bool:
+        return number in self._typed or number >= len(self._tagger.tags)
 
 
 def _scaling(
