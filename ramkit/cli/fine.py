@@ -75,7 +75,7 @@ def train(
     if json:
         console.print_json({"model": made.name, **made.statistics})
         return
-    hidden = ("unreadable",)
+    hidden = ("unreadable", "missing")
     rows = [[name.replace("_", " "), _shown(value)] for name, value in made.statistics.items() if name not in hidden]
     console.print_table("", ["measure", "value"], rows)
     console.say(f"{made.name} in {made.path}")

@@ -43,7 +43,7 @@ class FineDataset:
     train: list[Example]
     validation: list[Example] = field(default_factory=list)
     test: list[Example] = field(default_factory=list)
-    name: str = "image folder"  # or what people call the published set
+    name: str = ""  # what people call it, of a published set
     supercategory: str = ""  # what all kinds are, where the published set tells
     missing: list[str] = field(default_factory=list)  # photos that a published set lists but that are not there
 

@@ -72,6 +72,11 @@ class Vision(nn.Module):
             hidden = self._start(pixels)
             return self._finish(hidden)[0] if self.train_layers == 0 else hidden
 
+    @property
+    def kept(self) -> str:
+        """Names what `frozen` gives: equal for two of one encoder where that is equal."""
+        return f"E_V {self.selection} {self.patches}" if self.train_layers == 0 else f"before layer {self._cut}"
+
     def trained(self, hidden: torch.Tensor) -> torch.Tensor:
         """E_V [B, V] of what `frozen` gave."""
         if self.train_layers == 0:

@@ -84,6 +84,8 @@ def fine_train(
         if not team.first:
             track, tell = silent, lambda message: None
         task = _read_task(source, artifacts, config, team)
+        if task.dataset.name:
+            tell(_introduction(source, task))
         with _draft(task, artifacts, source) as (folder, work):
             torch.manual_seed(config.seed)  # random weights, too, are the same in a run that goes on
             vision = Vision(
@@ -96,6 +98,7 @@ def fine_train(
                 return None
             work.statistics = {
                 "kinds": len(task.dataset.kinds),
+                **_missing(task.dataset),
                 **trained,
                 **_validate(task, vision, head, track),
                 "seconds": round(time.monotonic() - started),
@@ -149,6 +152,23 @@ def _read_task(source: str, artifacts: Path, config: FineTrainConfig, team: Team
     if text_encoder is not None:
         text_encoder.to(team.device)
     return Task(config, dataset, supercategory, encoder, text_encoder, team)
+
+
+def _introduction(source: str, task: Task) -> str:
+    """Which published set was found at the source: its files told, and a mistake should be seen at once."""
+    dataset = task.dataset
+    missing = f"; {len(dataset.missing)} more are listed but not there" if dataset.missing else ""
+    return (
+        f"{source}: {dataset.name}, {len(dataset.kinds)} kinds of {task.supercategory}, {len(dataset.train)} photos to "
+        f"train on, {len(dataset.test)} to test with{missing}"
+    )
+
+
+def _missing(dataset: FineDataset) -> dict[str, Any]:
+    """Photos that a published set lists but that are not there, to be told; nothing where none is missing."""
+    if not dataset.missing:
+        return {}
+    return {"missing_photos": len(dataset.missing), "missing": dataset.missing[:20]}
 
 
 def _image_encoder(artifacts: Path, config: FineTrainConfig) -> ImageEncoder:
@@ -243,7 +263,7 @@ def _source(task: Task, vision: Vision, views: Views, artifacts: Path, track: Tr
     if config.train_layers == ALL or not config.views:
         return DrawnViews(task.images, views, config.workers)
     vision.eval()
-    identity = f"{task.encoder.identity()} {config.train_layers} {vision.selection} {vision.patches} {config.precision}"
+    identity = f"{task.encoder.identity()} {vision.kept} {config.precision}"
 
     def frozen(pixels: torch.Tensor) -> torch.Tensor:
         with autocast(config, task.team.device):

@@ -241,6 +241,41 @@ def test_unreadable_photos_are_told_and_do_not_stop_training(
         assert "bad.jpg: not an image" in made.statistics["unreadable"][0]
 
 
+def test_a_published_set_is_known_told_and_brings_its_super_category(
+    ramkit: Callable[..., Any], photos: list[str], encoder_spec: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "CUB_200_2011"
+    names = [f"00{number % 2 + 1}.Red_cat/{Path(photo).name}" for number, photo in enumerate(photos)]
+    for name, photo in zip(names, photos, strict=True):
+        (home / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, home / "images" / name)
+    (home / "images" / names[0]).unlink()
+    numbers = range(1, 1 + len(names))
+    lists = {
+        "images": [f"{number} {name}" for number, name in zip(numbers, names, strict=True)],
+        "image_class_labels": [f"{number} {(number - 1) % 2 + 1}" for number in numbers],
+        "train_test_split": [f"{number} {int(number < 13)}" for number in numbers],
+        "classes": ["1 001.Red_cat", "2 002.Red_dog"],
+    }
+    for name, lines in lists.items():
+        (home / f"{name}.txt").write_text("\n".join(lines))
+    given = ("--text-encoder", encoder_spec, "--image-encoder", "test_efficientnet", "--image-weights", "")
+    result = ramkit(
+        "fine", "train", tmp_path, *given, "--image-size", 64, "--patch-selection", "activation", "--train-layers", 0,
+        "--views", 1, "--epochs", 1, "--batch", 4, "--artifacts", tmp_path / "artifacts",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert result.err.splitlines()[0] == (
+        f"{tmp_path}: CUB-200-2011, 2 kinds of bird, 11 photos to train on, 4 to test with; "
+        "1 more are listed but not there"
+    )
+    made = artifact.find(tmp_path / "artifacts", "fine")
+    assert (made.config["supercategory"], made.statistics["missing_photos"]) == ("bird", 1)
+    assert made.statistics["missing"] == [str(home / "images" / names[0])]
+    assert Classifier(made).kinds == ["Red cat", "Red dog"]
+    assert "missing photos" in result.out
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
