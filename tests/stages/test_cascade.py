@@ -154,14 +154,14 @@ def test_a_word_the_model_does_not_have_is_asked_and_told_where_it_is_found(
         assert [entry.open_set for entry in told] == [True] * (score >= between)
         assert ("dog" in refined(photo)) == (score >= between)
     # Without a threshold, words of --open-set are told in any case, others where they are found alone.
-    tagger.threshold, own = 0.9999, tagger.threshold
+    tagger.open_set_threshold, own = 0.9999, tagger.open_set_threshold
     try:
         assert not any(entry.tag == "dog" for photo in run(tagger, photos, models) for entry in photo.tags)
         typed = run(tagger, photos, models, open_set=["dog"])
         assert all(any(entry.tag == "dog" and entry.unsure for entry in photo.tags) for photo in typed)
         assert not any(map(refined, typed))
     finally:
-        tagger.threshold = own
+        tagger.open_set_threshold = own
 
 
 def test_a_word_is_found_though_other_tags_fill_the_list(
