@@ -7,15 +7,16 @@ alone, so that a run that goes on from a checkpoint sees what it would have seen
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ramkit.errors import InputError
 from ramkit.features import FeatureStore, compute_features
 from ramkit.fgvc.crops import Augmentation, Crop, drawn_crop
+from ramkit.photo_workers import in_workers
 from ramkit.photos import Preprocess, read_photo
 from ramkit.progress import Track, silent
 
@@ -64,10 +65,7 @@ class DrawnViews:
 
     def batches(self, positions: Sequence[list[int]], variant: int) -> Iterator[tuple[list[int], torch.Tensor]]:
         photos = _Photos(self._references, self._views, variant)
-        loader: DataLoader[Any] = DataLoader(
-            photos, batch_sampler=positions, num_workers=self._workers, collate_fn=list
-        )
-        for batch in loader:
+        for batch in in_workers(photos, positions, self._workers):
             self.failed.update({position: item for position, item in batch if isinstance(item, str)})
             good = [(position, item) for position, item in batch if isinstance(item, torch.Tensor)]
             pixels = torch.stack([item for _, item in good]) if good else torch.empty(0)

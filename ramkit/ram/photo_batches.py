@@ -4,17 +4,17 @@ Where a second encoder is distilled from, it has to see the same: its features c
 are prepared from the same crop.
 """
 
-import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ramkit.errors import InputError
 from ramkit.features import FeatureStore
+from ramkit.photo_workers import in_workers
 from ramkit.photos import Preprocess, read_photo
 from ramkit.ram.augmentation import augmentation
 
@@ -75,14 +75,9 @@ class AugmentedPhotos:
         self.failed: dict[int, str] = {}
 
     def batches(self, positions: Iterable[list[int]], epoch: int) -> Iterator[ImageBatch]:
-        loader: DataLoader[Any] = DataLoader(
-            _Photos(self._view, self._seed * 10_007 + epoch),
-            batch_sampler=([(position, self._references[position]) for position in batch] for batch in positions),
-            num_workers=_WORKERS,
-            collate_fn=list,
-            multiprocessing_context=_workers(),
-        )
-        for batch in loader:
+        photos = _Photos(self._view, self._seed * 10_007 + epoch)
+        asked = ([(position, self._references[position]) for position in batch] for batch in positions)
+        for batch in in_workers(photos, asked, _WORKERS):
             self.failed.update({position: item for position, item in batch if isinstance(item, str)})
             good = [(position, item) for position, item in batch if not isinstance(item, str)]
             images, guides = zip(*(item for _, item in good), strict=True) if good else ((), ())
@@ -129,13 +124,3 @@ class _Photos(Dataset[tuple[int, Any]]):
             return position, str(error)
         torch.manual_seed(self._seed * 1_000_003 + position)
         return position, self._view(photo)
-
-
-def _workers() -> Any:
-    """Where worker processes come from: forks of a process of one thread. A fork of this one, which has many, may
-    hang; Python warns of it since 3.12."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "torchvision.transforms.v2"])  # imported once, not by each worker
-    return context

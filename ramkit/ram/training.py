@@ -116,11 +116,14 @@ class Trainer:
     def resume(self, checkpoints: Checkpoints, tell: Callable[[str], None] = lambda message: None) -> int:
         """Go on from the newest checkpoint, where there is one; also from one that more or fewer processes wrote.
 
-        Returns the step at which it was written, 0 where there is none.
+        Returns the step at which it was written, 0 where there is none. Of a team all have to call this.
         """
-        found = checkpoints.newest(tell)
-        if found is None:
+        found = checkpoints.newest(tell) if self.team.first else None
+        # The first process chooses: another might look before the newest is whole, and go on from an earlier one.
+        step = int(self.team.total(torch.tensor(found.counts["step"] if found else 0)))
+        if not step:
             return 0
+        found = found or checkpoints.written_at(step)
         with torch.no_grad():
             for name, tensor in self.objective.state_dict().items():
                 tensor.copy_(laid_out_as(tensor, found.tensors[f"module.{name}"]))

@@ -1,6 +1,10 @@
 """Photos augmented anew each epoch, the same in every run; unreadable ones told."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +88,28 @@ def test_a_batch_without_a_photo_has_nothing_for_clip_either(photos: list[str]) 
     assert found[0].images.shape == (0, 3, SIZE, SIZE)
     assert found[0].guide is not None
     assert found[0].guide.shape == (0, 3, 8, 8)
+
+
+KILLED = """
+import multiprocessing, os, signal, sys
+from ramkit.photos import Preprocess
+from ramkit.ram.photo_batches import AugmentedPhotos
+
+if __name__ == "__main__":
+    source = AugmentedPhotos(sys.argv[1:] * 50, Preprocess(32), 0)
+    for batch in source.batches([[number] for number in range(50)], 0):
+        print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_do_not_outlive_a_training_that_is_killed(photos: list[str], tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    done = subprocess.run([sys.executable, tmp_path / "killed.py", photos[0]], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGKILL
+    workers = [int(number) for number in done.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "workers stay"
+        time.sleep(0.1)
