@@ -54,10 +54,11 @@ def compare(
 
 def _trained(source: str, supercategory: str, name: str, seed: int, artifacts: Path) -> Artifact:
     config = read_config(HERE / f"{name}.toml", FineTrainConfig, supercategory=supercategory, seed=seed)
-    wanted = {**as_dict(config), "source": str(Path(source).resolve())}.items()
+    wanted = {**as_dict(config), "source": str(Path(source).resolve())}
+    del wanted["text_encoder"]  # manifests tell its identity, not the name that asks for it
     for version in artifact.versions(artifacts, "fine"):
         made = artifact.read_manifest(artifacts / "fine" / f"v{version}")
-        if wanted <= made["config"].items():
+        if wanted.items() <= made["config"].items():
             return artifact.find(artifacts, "fine", f"v{version}")
     console.say(f"{name}.toml, seed {seed}")
     trained = fine_train(source=source, artifacts=artifacts, config=config, track=console.track, tell=console.say)
