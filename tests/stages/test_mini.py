@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ramkit import artifact
-from ramkit.config import EvaluateConfig
+from ramkit.config import EvaluateConfig, ModelRow
 from ramkit.labels import read_labels
 from ramkit.labels.labelled import of_photos
 from ramkit.stages.evaluate import evaluate, read_metrics
@@ -95,7 +95,7 @@ def test_it_keeps_its_quality_on_labelled_photos(shared: Path, tmp_path: Path) -
             artifacts=tmp_path,
             config=EvaluateConfig(least_positives=5, pictures=False),
             labelled=labelled,
-            model="mini",
+            models=[ModelRow(model="mini")],
         )
     )
     assert metrics["photos"] == 150
@@ -105,7 +105,8 @@ def test_it_keeps_its_quality_on_labelled_photos(shared: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_the_figure_that_is_claimed(shared: Path, tmp_path: Path) -> None:
     labelled = read_labels([str(shared / "data" / "coco-captions" / "val-00.tar")])
-    made = evaluate(artifacts=tmp_path, config=EvaluateConfig(pictures=False), labelled=labelled, model="mini")
+    config = EvaluateConfig(pictures=False)
+    made = evaluate(artifacts=tmp_path, config=config, labelled=labelled, models=[ModelRow(model="mini")])
     assert read_metrics(made)["mAP"] == pytest.approx(CLAIMED, abs=0.003)
 
 
