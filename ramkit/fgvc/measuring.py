@@ -11,7 +11,7 @@ from PIL import Image
 from ramkit.errors import InputError
 from ramkit.features import read_batches
 from ramkit.fgvc.examples import Example
-from ramkit.metrics import top_k_accuracy
+from ramkit.measuring.metrics import top_k_accuracy
 from ramkit.progress import Track, silent
 
 _BATCH = 16

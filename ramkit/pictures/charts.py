@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ramkit.figures import Figures
-from ramkit.measured import Measured
+from ramkit.measuring.figures import Figures
+from ramkit.measuring.measured import Measured
+from ramkit.measuring.reliability import reliability
+from ramkit.measuring.surprises import Confusion, least_logits
 from ramkit.pictures.style import COLOURS, DASHES, HATCHES, INK, MUTED, drawing, png, written
-from ramkit.reliability import reliability
-from ramkit.surprises import Confusion, least_logits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,12 +10,12 @@ from PIL import Image
 
 from ramkit.errors import InputError
 from ramkit.explanation import Explanation, explain
-from ramkit.measured import Measured
+from ramkit.measuring.measured import Measured
+from ramkit.measuring.surprises import choose, margins, told
 from ramkit.photos import read_photo
 from ramkit.pictures.explained import span
 from ramkit.pictures.heat import overlay, thumbnail
 from ramkit.progress import Track, silent
-from ramkit.surprises import choose, margins, told
 from ramkit.tagger import Tagger
 
 TEXTS = 3  # descriptions of a name

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ramkit.calibration import sigmoid
 from ramkit.files import write_whole
-from ramkit.measured import Measured
+from ramkit.measuring.calibration import sigmoid
+from ramkit.measuring.measured import Measured
+from ramkit.measuring.surprises import confusions
 from ramkit.pictures import charts
 from ramkit.pictures.charts import Shown
 from ramkit.pictures.gallery import gallery
 from ramkit.pictures.page import page
 from ramkit.progress import Track, silent
-from ramkit.surprises import confusions
 from ramkit.tagger import Tagger
 
 PAGE = "report.html"

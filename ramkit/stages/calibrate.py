@@ -18,19 +18,17 @@ import torch
 
 from ramkit import artifact
 from ramkit.artifact import Artifact
-from ramkit.calibration import Floats, Labels, Lines, fit_lines
 from ramkit.config import CalibrateConfig, as_dict
 from ramkit.errors import ArtifactError, InputError
 from ramkit.features import FEATURES
 from ramkit.files import write_whole
-from ramkit.measured import SCORES, Measured, read_measured
-from ramkit.metrics import precision_recall_f1
-from ramkit.progress import Track, silent
-from ramkit.reliability import reliability
-from ramkit.scorers import TaggerScorer
-from ramkit.scoring import score_photos
-from ramkit.tagger import Line, Tagger, find_model, save_calibrated
-from ramkit.thresholds import (
+from ramkit.measuring.calibration import Floats, Labels, Lines, fit_lines
+from ramkit.measuring.measured import SCORES, Measured, read_measured
+from ramkit.measuring.metrics import precision_recall_f1
+from ramkit.measuring.reliability import reliability
+from ramkit.measuring.scorers import TaggerScorer
+from ramkit.measuring.scoring import score_photos
+from ramkit.measuring.thresholds import (
     NEVER,
     common_cut_for_f,
     common_cut_for_tags,
@@ -38,6 +36,8 @@ from ramkit.thresholds import (
     own_cuts_for_precision,
     scores_at,
 )
+from ramkit.progress import Track, silent
+from ramkit.tagger import Line, Tagger, find_model, save_calibrated
 
 CALIBRATION = "calibration.json"
 _CURE = "Measure the model on labelled photos first: ramkit evaluate LABELS"

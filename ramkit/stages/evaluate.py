@@ -17,23 +17,23 @@ import numpy as np
 
 from ramkit import artifact
 from ramkit.artifact import Artifact
-from ramkit.comparison import to_latex, to_markdown
 from ramkit.config import EvaluateConfig, ModelRow, as_dict
 from ramkit.errors import InputError
 from ramkit.features import FEATURES
-from ramkit.figures import Figures, Sampling, difference, figures, groups_of, per_tag_csv
 from ramkit.files import read_rows, write_whole
 from ramkit.labels import LabelColumns, LabelledPhoto, LabelledSet, read_labels
 from ramkit.labels.images import missing_of
 from ramkit.labels.labelled import of_photos, with_names
 from ramkit.labels.published import BENCHMARKS, read_benchmark
 from ramkit.labels.sources import read_names
-from ramkit.measured import Measured, save_measured
+from ramkit.measuring.comparison import to_latex, to_markdown
+from ramkit.measuring.figures import Figures, Sampling, difference, figures, groups_of, per_tag_csv
+from ramkit.measuring.measured import Measured, save_measured
+from ramkit.measuring.scorers import CLIP, TaggerScorer, TwoTowerScorer
+from ramkit.measuring.scoring import score_photos
 from ramkit.pictures.charts import Shown
 from ramkit.pictures.report import write_pictures
 from ramkit.progress import Track, silent
-from ramkit.scorers import CLIP, TaggerScorer, TwoTowerScorer
-from ramkit.scoring import score_photos
 from ramkit.tagger import Tagger, find_model
 from ramkit.text.prompts import TEMPLATE
 from ramkit.text.published_descriptions import read_published_descriptions

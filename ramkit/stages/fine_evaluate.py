@@ -17,7 +17,7 @@ from ramkit.fgvc.classifier import KIND, Classifier
 from ramkit.fgvc.examples import Example, FineDataset, read_dataset
 from ramkit.fgvc.measuring import Measured, measure, summary
 from ramkit.files import write_whole
-from ramkit.metrics import confusions, recalls
+from ramkit.measuring.metrics import confusions, recalls
 from ramkit.progress import Track, silent
 
 METRICS, PER_KIND = "metrics.json", "per_kind.csv"

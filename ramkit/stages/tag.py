@@ -13,10 +13,10 @@ from ramkit.cascade import Cascade, Refined, Seen
 from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.features import read_batches
+from ramkit.measuring.thresholds import NEVER, chances, relative
 from ramkit.photos import find_photos
 from ramkit.progress import Track, silent
 from ramkit.tagger import Tagger
-from ramkit.thresholds import NEVER, chances, relative
 
 Scale = Literal["raw", "relative", "chance"]
 _BATCH = 4  # photos decoded and scored together: more are hardly faster and take more memory

@@ -20,7 +20,7 @@ from ramkit.errors import ArtifactError, InputError
 from ramkit.features import FEATURES, FeatureStore, compute_features
 from ramkit.files import read_rows
 from ramkit.image_encoder import ImageEncoder, adopt_weights, create_image_encoder
-from ramkit.metrics import best_threshold, mean_average_precision
+from ramkit.measuring.metrics import best_threshold, mean_average_precision
 from ramkit.progress import Track, silent
 from ramkit.ram.captions import CaptionVectors
 from ramkit.ram.distillation import Distillation, read_distillation

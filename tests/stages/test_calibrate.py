@@ -12,15 +12,15 @@ from tiny_home import SHOWN, TAGS, Home
 
 from ramkit import artifact
 from ramkit.artifact import Artifact
-from ramkit.calibration import fit_lines
 from ramkit.config import CalibrateConfig, EvaluateConfig
 from ramkit.errors import ArtifactError, InputError
-from ramkit.measured import read_measured
+from ramkit.measuring.calibration import fit_lines
+from ramkit.measuring.measured import read_measured
+from ramkit.measuring.thresholds import NEVER, common_cut_for_f, scores_at
 from ramkit.stages.calibrate import calibrate, read_calibration
 from ramkit.stages.evaluate import evaluate, read_set
 from ramkit.stages.tag import tag
 from ramkit.tagger import Tagger
-from ramkit.thresholds import NEVER, common_cut_for_f, scores_at
 
 
 @pytest.fixture

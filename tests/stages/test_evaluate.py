@@ -18,8 +18,8 @@ from ramkit.config import EvaluateConfig, ModelRow
 from ramkit.embeddings import Embedded
 from ramkit.errors import ArtifactError, InputError
 from ramkit.labels.published import BENCHMARKS, Benchmark
-from ramkit.measured import read_all_measured, read_measured
-from ramkit.metrics import average_precisions, best_threshold, precision_recall_f1
+from ramkit.measuring.measured import read_all_measured, read_measured
+from ramkit.measuring.metrics import average_precisions, best_threshold, precision_recall_f1
 from ramkit.photos import read_photo
 from ramkit.stages.evaluate import evaluate, read_metrics, read_set
 from ramkit.tagger import Tagger

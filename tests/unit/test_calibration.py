@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from ramkit.calibration import Lines, fit_lines, logit, sigmoid
-from ramkit.reliability import reliability
+from ramkit.measuring.calibration import Lines, fit_lines, logit, sigmoid
+from ramkit.measuring.reliability import reliability
 
 
 def drawn(positives: list[float], photos: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

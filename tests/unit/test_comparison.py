@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ramkit.comparison import to_latex, to_markdown
+from ramkit.measuring.comparison import to_latex, to_markdown
 
 
 def row(model: str, mean: float, change: float, *flags: bool | None, **more: Any) -> dict[str, Any]:

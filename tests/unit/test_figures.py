@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ramkit import metrics
-from ramkit.figures import Sampling, difference, figures, groups_of, per_tag_csv
-from ramkit.measured import Measured, Name
+from ramkit.measuring import metrics
+from ramkit.measuring.figures import Sampling, difference, figures, groups_of, per_tag_csv
+from ramkit.measuring.measured import Measured, Name
 
 
 def measured(seed: int = 0, noise: float = 1.0) -> Measured:

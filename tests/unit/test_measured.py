@@ -10,7 +10,7 @@ import torch
 from ramkit import artifact
 from ramkit.errors import ArtifactError
 from ramkit.files import read_rows
-from ramkit.measured import Measured, Name, read_measured, save_measured
+from ramkit.measuring.measured import Measured, Name, read_measured, save_measured
 
 COLUMNS = [Name("cat [1]", 4, 0.7, "cat", by_alias=True), Name("sled, red", None, 0.5)]
 

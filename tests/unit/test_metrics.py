@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ramkit.metrics import (
+from ramkit.measuring.metrics import (
     average_precisions,
     best_threshold,
     best_thresholds,
@@ -192,7 +192,7 @@ def photos_drawn(photos: int, seed: int, number: int) -> np.ndarray:
 
 @pytest.mark.parametrize("levels", [3, 10, 1000])
 def test_resampling_is_the_metric_on_photos_drawn_anew(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ramkit.metrics._RESAMPLES_AT_ONCE", 3)
+    monkeypatch.setattr("ramkit.measuring.metrics._RESAMPLES_AT_ONCE", 3)
     scores, labels = drawn(40, 5, seed=levels, levels=levels)
     labels[:, 1] = False
     labels[:, 2] = np.arange(40) == 7  # one positive, which many resamples lose

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ramkit.figures import Sampling, figures, groups_of
-from ramkit.measured import Measured, Name
+from ramkit.measuring.figures import Sampling, figures, groups_of
+from ramkit.measuring.measured import Measured, Name
+from ramkit.measuring.surprises import Confusion
 from ramkit.pictures import charts
 from ramkit.pictures.charts import Shown
 from ramkit.pictures.gallery import Exhibit, Told, Why, as_jpeg, gallery
@@ -20,7 +21,6 @@ from ramkit.pictures.heat import in_characters, overlay, thumbnail
 from ramkit.pictures.page import page
 from ramkit.pictures.report import write_pictures
 from ramkit.pictures.style import drawing, png, written
-from ramkit.surprises import Confusion
 
 ODD = ["<script>alert('x')</script>", 'a & b "c"', "$x_1$ 50 %", "猫", "قطة", "a very " * 12 + "long name", "é\tλ"]
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ramkit import scoring
 from ramkit.features import Encoding, content_digests
+from ramkit.measuring import scoring
+from ramkit.measuring.scoring import score_photos
 from ramkit.photos import Preprocess
-from ramkit.scoring import score_photos
 
 prepare = Preprocess(4, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

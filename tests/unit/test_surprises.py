@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from ramkit.measured import Measured, Name
-from ramkit.surprises import choose, confusions, least_logits, margins, told
+from ramkit.measuring.measured import Measured, Name
+from ramkit.measuring.surprises import choose, confusions, least_logits, margins, told
 
 
 def measured(logits: np.ndarray, labels: np.ndarray, thresholds: list[float | None], **options: str) -> Measured:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ramkit.thresholds import (
+from ramkit.measuring.thresholds import (
     NEVER,
     chances,
     common_cut_for_f,

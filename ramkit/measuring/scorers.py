@@ -14,7 +14,7 @@ from ramkit.clip import load_clip
 from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.features import Encoding
-from ramkit.measured import Name, Scale
+from ramkit.measuring.measured import Name, Scale
 from ramkit.tagger import Tagger
 from ramkit.text.encoders import load_text_encoder
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ramkit.measured import Measured
+from ramkit.measuring.measured import Measured
 
 _FEWEST = 3  # photos of a confusion
 

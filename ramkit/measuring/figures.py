@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ramkit import metrics
-from ramkit.measured import Measured
+from ramkit.measuring import metrics
+from ramkit.measuring.measured import Measured
 
 _TOP = (1, 5)
 

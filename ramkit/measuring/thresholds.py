@@ -1,13 +1,13 @@
 """Where a tag begins to count as found: cuts of its chance, chosen for an aim, and the scores they stand for.
 
-All take chances p [N, C], as `ramkit.calibration` fits them. A cut is the least chance at which a tag is shown; a tag
-that is shown by no photo at hand gets the cut at which it would be, so that it may be shown on others.
+All take chances p [N, C], as `ramkit.measuring.calibration` fits them. A cut is the least chance at which a tag is
+shown; a tag that is shown by no photo at hand gets the cut at which it would be, so that it may be shown on others.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from ramkit.calibration import Floats, Labels, logit, sigmoid
+from ramkit.measuring.calibration import Floats, Labels, logit, sigmoid
 
 NEVER = 1.0  # a threshold that no score reaches
 _HIGHEST = 1 - 1e-6  # scores above are rounded to 1 by the model's arithmetic

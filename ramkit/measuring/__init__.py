@@ -1,0 +1,1 @@
+"""How good a model is: scores kept, figures and intervals, models side by side, thresholds and chances."""
