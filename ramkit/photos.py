@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ramkit.errors import InputError, first_line
 from ramkit.files import sha256_of
-from ramkit.references import MEMBER, read_inside, shard_index, split_reference
+from ramkit.references import MEMBER, photo_rows, read_inside, shard_index, split_reference
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif", ".avif"})
 _CURE = "Name a photo that opens in an image viewer."
@@ -44,13 +44,13 @@ class Preprocess:
 
 def find_photos(sources: Iterable[str | Path], *, keep_missing: bool = False) -> list[str]:
     """References to every photo that the sources name: files as given, folders searched in depth (hidden ones
-    passed over), `.tar` shards. A photo named twice comes once.
+    passed over), `.tar` shards, `.parquet` files. A photo named twice comes once.
 
     Args:
         keep_missing: let a source that does not exist stand for a photo, which `read_photo` then refuses on its own.
 
     Raises:
-        InputError: a source that does not exist, or a folder or shard without a photo.
+        InputError: a source that does not exist, or a folder, shard or Parquet file without a photo.
     """
     found: dict[str, str] = {}
     for source in sources:
@@ -145,6 +145,11 @@ def _photos_of(source: str) -> Sequence[str]:
         if not members:
             raise InputError(f"{path}: no photo in this shard.", cure="Name a webdataset shard with photos.")
         return members
+    if path.suffix.lower() == ".parquet":
+        rows = [f"{path}{MEMBER}{name}" for name in photo_rows(str(path))]
+        if not rows:
+            raise InputError(f"{path}: no column of photos, or no row.", cure="Name a Parquet file that holds photos.")
+        return rows
     return [source]
 
 

@@ -162,6 +162,25 @@ def _hash(name: str) -> int:
 # ---- Parquet files
 
 
+def photo_rows(path: str) -> list[str]:
+    """`column/row` of every photo in a Parquet file, in its order: columns as `datasets` writes photos, where there is
+    none those of plain bytes. A row that holds no photo is among them.
+
+    Raises:
+        InputError: missing, or not a Parquet file.
+    """
+    from pyarrow import types
+
+    with open_parquet(path) as file:
+        fields = list(file.schema_arrow)
+    written = [
+        field.name for field in fields if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    plain = [field.name for field in fields if types.is_binary(field.type) or types.is_large_binary(field.type)]
+    rows = range(_row_groups(path, *stamp(path))[-1])
+    return [f"{column}/{row}" for column in written or plain for row in rows]
+
+
 def _read_cell(path: str, name: str) -> bytes:
     column, _, number = name.rpartition("/")
     if not column or not number.isdecimal():
@@ -176,6 +195,8 @@ def _read_cell(path: str, name: str) -> bytes:
     cell = cells[row - starts[group]].as_py()
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(content, bytes):
+        if isinstance(cell, dict) and cell.get("path"):
+            raise InputError(f"{path}{MEMBER}{name}: holds a path alone, {cell['path']}.", cure="Name that file.")
         raise InputError(f"{path}{MEMBER}{name}: holds no photo.", cure="Name a column of photos.")
     return content
 

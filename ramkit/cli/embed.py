@@ -33,6 +33,7 @@ def embed(
     json: JsonOption = False,
 ) -> None:
     """Encode every description once: descriptions → embeddings."""
+    from ramkit.artifact import versions
     from ramkit.config import EmbedConfig, read_config
     from ramkit.stages import embed as stage
     from ramkit.tagger import text_encoder_named
@@ -46,11 +47,14 @@ def embed(
         config, EmbedConfig, text_encoder=text_encoder, precision=precision, max_descriptions=max_descriptions,
         device=device,
     )  # fmt: skip
+    there = versions(artifacts, "embeddings")
     made = stage.embed(
         artifacts=artifacts, encoder=text_encoder_named(settings.text_encoder), config=settings,
         vocabulary=vocabulary, descriptions=descriptions, track=console.track, tell=console.say,
     )  # fmt: skip
     counts = made.statistics
+    if made.version in there:  # its manifest tells of the run that made it
+        counts = {**counts, "encoded": 0, "resumed": False}
     resumed = ", resumed" if counts["resumed"] else ""
     console.say(
         f"{made.name}: {counts['texts']:,} texts of {counts['tags']:,} tags, "

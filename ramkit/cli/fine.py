@@ -19,7 +19,9 @@ app = typer.Typer(
 Layout = Literal["auto", "folder", "cub", "dogs", "nabirds", "food"]
 LayoutOption = Annotated[Layout | None, typer.Option(help="How the photos lie; default: as their files tell.")]
 FineOption = Annotated[str | None, typer.Option("--model", help="fine:vN or a folder; default: the newest here.")]
-PhotosArgument = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders or .tar shards.")]
+PhotosArgument = Annotated[
+    list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders, .tar or .parquet files.")
+]
 
 
 @app.command("train")

@@ -40,7 +40,7 @@ def parse_tags(
     spacy_model: Annotated[str | None, typer.Option(help="spaCy pipeline; default: the best one installed.")] = None,
     processes: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one for every core.")] = 0,
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Where to parse: here, or on a Ray cluster (ramkit[ray]).")
+        Literal["local", "ray"], typer.Option(help="Where to parse: here, or on a Ray cluster (ramkit\\[ray]).")
     ] = "local",
     histogram: Annotated[Path | None, typer.Option(help="Draw how many photos the tags occur in, as PNG.")] = None,
     as_json: JsonOption = False,

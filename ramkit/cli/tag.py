@@ -19,7 +19,7 @@ _ALIKE = 0.98  # cosine of a text's vectors: rounding leaves 0.999, another acti
 
 
 def tag(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders or .tar shards.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders, .tar or .parquet files.")],
     open_set: Annotated[
         list[str] | None,
         typer.Option(help="Words to score beside the model's own: comma-separated or @FILE; may be repeated."),

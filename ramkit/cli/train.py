@@ -48,6 +48,8 @@ def train(
         artifacts=artifacts, config=settings, vocabulary=vocabulary, triplets=triplets, embeddings=embeddings,
         tensorboard=tensorboard, track=console.track, tell=console.say,
     )  # fmt: skip
+    for photo in made.statistics["unreadable"]:
+        console.say(f"could not be read: {photo}")
     console.say(f"{made.name} in {made.path}")
     shown = ("tags", "photos", "unreadable_photos", "steps", "validation_map", "validation_f1", "threshold", "seconds")
     rows = [[name.replace("_", " "), made.statistics[name]] for name in shown if name in made.statistics]

@@ -313,7 +313,10 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, texts: list[st
     first = ramkit("embed", *given)
     assert (first.code, first.out) == (0, "")
     assert f"embeddings:v1: 18 texts of 5 tags, 18 encoded now; in {home.root}/embeddings/v1" in first.err
-    assert "nothing to do: embeddings:v1 is up to date." in ramkit("embed", *given).err
+    second = ramkit("embed", *given, "--json")
+    assert "nothing to do: embeddings:v1 is up to date." in second.err
+    assert "18 texts of 5 tags, 0 encoded now; in" in second.err
+    assert json.loads(second.out)["encoded"] == 0
     (tmp_path / "embed.toml").write_text(f'text_encoder = "{home.encoder_spec}"\nmax_descriptions = 1\n')
     third = ramkit("embed", "--config", tmp_path / "embed.toml", "--precision", "int8", "--artifacts", home.root)
     assert "embeddings:v2: 5 texts of 5 tags, 5 encoded now" in third.err

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 from tiny_wordnet import write_wordnet
 
@@ -72,6 +73,57 @@ def test_captions_become_a_model_that_tags(ramkit: Callable[..., Any], captions:
         assert f"{kind}:v1" in shown.out
     statistics = json.loads(ramkit("artifacts", "show", "model:v1", "--json", *home).out)["statistics"]
     assert statistics["unreadable_photos"] == 1  # gone.jpg
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    """The four example photos as `datasets` writes them, and a damaged one."""
+    photos = [{"bytes": (PHOTOS / name).read_bytes(), "path": name} for name in CAPTIONS]
+    photos.append({"bytes": photos[-1]["bytes"][:300], "path": "cut.jpg"})
+    rows = {"image": photos, "caption": [*CAPTIONS.values(), "A rocket flies."]}
+    path = tmp_path / "set.parquet"
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).to_parquet(path, batch_size=2)
+    return path
+
+
+def test_photos_inside_parquet_become_a_model_that_tags_them(
+    ramkit: Callable[..., Any], parquet: Path, tmp_path: Path
+) -> None:
+    home = ("--artifacts", tmp_path / "artifacts")
+
+    def run(*arguments: object) -> Any:
+        result = ramkit(*arguments, *home)
+        assert result.code == 0, (arguments, result.err)
+        return result
+
+    run("parse-tags", parquet, "--min-count", 1)
+    run("describe", "--llm", "wordnet", "--wordnet", write_wordnet(tmp_path / "wn"))
+    run("embed")
+    rows = [f"{parquet}::image/{row}" for row in range(5)]
+    for way in ("true", "false"):  # false: worker processes read the photos
+        (tmp_path / "train.toml").write_text(f"{CONFIG}freeze_image_encoder = {way}\n")
+        trained = run("train", "--config", tmp_path / "train.toml")
+        assert f"could not be read: {rows[4]}\n" in trained.err
+    for model in ("model:v1", "model:v2"):
+        statistics = json.loads(run("artifacts", "show", model, "--json").out)["statistics"]
+        found = (statistics["photos"], statistics["unreadable_photos"], statistics["unreadable"])
+        assert found == (4, 1, [rows[4]])
+
+    measured = run("evaluate", "--triplets", "v1", "--json", "--no-pictures")
+    metrics = json.loads(measured.out)
+    assert (metrics["photos"], metrics["unreadable_photos"]) == (4, 1)
+    assert f"error: {rows[4]}: not a readable image" in measured.err
+
+    tagged = run("tag", parquet, "--json", "--threshold", 0)
+    assert "1 of 5 photos could not be read; they are named above." in tagged.err
+    photos = json.loads(tagged.out)
+    assert [(photo["image"], "error" in photo) for photo in photos] == [(row, row == rows[4]) for row in rows]
+    shutil.copy(PHOTOS / "astronaut.jpg", tmp_path)
+    one, same = json.loads(run("tag", rows[0], tmp_path / "astronaut.jpg", "--json", "--threshold", 0).out)
+    assert one["tags"] == same["tags"]
+    assert {tag["tag"]: tag["score"] for tag in one["tags"]} == pytest.approx(
+        {tag["tag"]: tag["score"] for tag in photos[0]["tags"]}, abs=2e-4
+    )
 
 
 def test_each_stage_says_which_comes_before_it(ramkit: Callable[..., Any], tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.models import CommandInfo
 
 import ramkit as package
@@ -43,6 +45,25 @@ def test_help_names_the_purpose_and_every_command(ramkit: Run, arguments: list[s
     for command in cli.app.registered_commands:
         assert command.callback is not None
         assert (command.name or command.callback.__name__.replace("_", "-")) in out + err
+
+
+def commands_within(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands_within(inner, (*path, name))
+
+
+def test_no_help_loses_words_in_brackets(ramkit: Run) -> None:
+    """Rich takes `[word]` for markup, unless it is written with a backslash, and leaves it out."""
+    held = []
+    for path, command in commands_within(get_command(cli.app)):
+        texts = [command.help or "", *(getattr(parameter, "help", "") or "" for parameter in command.params)]
+        wanted = [word for text in texts for word in re.findall(r"\[[^\]\s]*\]", text)]
+        shown = ramkit(*path, "--help").out if wanted else ""
+        held += wanted
+        for word in wanted:
+            assert word in shown, f"ramkit {' '.join(path)} --help lacks {word}: write a backslash before it"
+    assert "[ray]" in held
 
 
 def test_version_is_the_package_s(ramkit: Run) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
@@ -545,6 +547,8 @@ def test_a_shard_gives_its_photos(shard: Callable[..., str]) -> None:
         ("notes.txt/a.jpg", r"a\.jpg: no such file or folder\. Check the path\."),
         ("empty", r"empty: no photo in this folder\. Known endings: \.avif \.bmp "),
         ("words.tar", r"words\.tar: no photo in this shard\. Name a webdataset shard with photos\."),
+        ("words.parquet", r"words\.parquet: no column of photos, or no row\. Name a Parquet file that holds photos\."),
+        ("damaged.parquet", r"damaged\.parquet: not a readable Parquet file \(.*\)\. Copy it anew\."),
         ("endless.jpg", r"endless\.jpg: cannot be opened \(.*\)\. Check the path\."),
     ],
 )
@@ -554,6 +558,8 @@ def test_a_source_without_photos_is_refused(
     put("notes.txt", b"")
     put("empty/notes.txt", b"")
     shard({"a.txt": b""}, "words.tar")
+    pyarrow.parquet.write_table(pyarrow.table({"caption": ["a"]}), tmp_path / "words.parquet")
+    put("damaged.parquet", b"no such thing")
     (tmp_path / "endless.jpg").symlink_to("endless.jpg")
     with pytest.raises(InputError, match=message):
         find_photos([tmp_path / source])

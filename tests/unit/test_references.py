@@ -13,7 +13,7 @@ import pytest
 
 from ramkit import references
 from ramkit.errors import InputError
-from ramkit.references import leads_somewhere, read_inside, read_member, shard_index, split_reference
+from ramkit.references import leads_somewhere, photo_rows, read_inside, read_member, shard_index, split_reference
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +125,23 @@ def test_photos_in_order_cost_one_reading_of_a_row_group(tmp_path: Path, monkeyp
         thread.join()
     assert found == {number: f"photo {number}".encode() for number in range(21)}
     assert len(read) < 15, "not once a photo"
+
+
+def test_the_rows_with_photos_are_told(tmp_path: Path) -> None:
+    both = parquet(tmp_path / "both.parquet", 9)
+    assert photo_rows(both) == [f"image/{row}" for row in range(9)], "as `datasets` writes them, before plain bytes"
+    plain = str(tmp_path / "plain.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"caption": ["a", "b"], "photo": [b"x", b"y"]}), plain)
+    assert photo_rows(plain) == ["photo/0", "photo/1"]
+    pyarrow.parquet.write_table(pyarrow.table({"caption": ["a", "b"]}), plain)
+    assert photo_rows(plain) == []
+
+
+def test_a_row_that_holds_a_path_alone_names_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "p.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"image": [{"bytes": None, "path": "cat.jpg"}]}), path)
+    with pytest.raises(InputError, match=r"::image/0: holds a path alone, cat\.jpg\. Name that file\."):
+        read_inside(path, "image/0")
 
 
 @pytest.mark.parametrize(
