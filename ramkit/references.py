@@ -173,9 +173,8 @@ def photo_rows(path: str) -> list[str]:
 
     with open_parquet(path) as file:
         fields = list(file.schema_arrow)
-    written = [
-        field.name for field in fields if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-    ]
+    structs = [field for field in fields if types.is_struct(field.type)]
+    written = [field.name for field in structs if field.type.get_field_index("bytes") >= 0]
     plain = [field.name for field in fields if types.is_binary(field.type) or types.is_large_binary(field.type)]
     rows = range(_row_groups(path, *stamp(path))[-1])
     return [f"{column}/{row}" for column in written or plain for row in rows]
