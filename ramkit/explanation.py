@@ -21,6 +21,7 @@ from ramkit.ram.reweight import description_weights
 from ramkit.tagger import Tagger
 
 Map = npt.NDArray[np.float32]
+NOT_SHOWN = "(a sentence that is not shown)"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Explanation:
     decoder: float  # what the decoder's states give of the logit
     direct: float  # what the direct similarity of global features adds; 0 where the model has none
     weights: list[float]  # w_ij of its D_i descriptions, sum 1
-    texts: list[str]  # the descriptions; none where the model holds vectors alone
+    texts: list[str]  # the descriptions, "" for one not to be shown; none where the model holds vectors alone
     attention: Map | None  # of the decoder's last layer, mean over its heads; None for a decoder without layers
     on_global: float  # share of the attention that went to the global token; with `attention` the sum is 1
     likeness: Map | None  # the direct similarity of each place alone; None where the model has none
@@ -48,7 +49,8 @@ class Explanation:
 
     def chosen(self, most: int) -> list[tuple[float, str]]:
         """(weight, text) of the descriptions with the highest weights; nothing where the texts are not known."""
-        return sorted(zip(self.weights, self.texts, strict=False), reverse=True)[:most]
+        texts = [text or NOT_SHOWN for text in self.texts]
+        return sorted(zip(self.weights, texts, strict=False), reverse=True)[:most]
 
 
 def explain(

@@ -135,6 +135,8 @@ class Tagger:
     def texts(self) -> list[list[str]] | None:
         """The descriptions of each of C tags, in the order of their vectors; None where the model holds vectors alone.
 
+        A text is empty where its vector stays in use but the sentence behind it is not to be shown.
+
         Raises:
             ArtifactError: not as many as there are vectors.
         """
@@ -206,7 +208,8 @@ class Tagger:
         if DESCRIPTIONS not in self.source.manifest["files"]:
             return None
         numbers = {tag: number for number, tag in enumerate(self.tags)}
-        rows = list(itertools.islice(read_rows(self.source.file(DESCRIPTIONS)), _COMPARED))
+        told = (row for row in read_rows(self.source.file(DESCRIPTIONS)) if row["text"])
+        rows = list(itertools.islice(told, _COMPARED))
         stored = torch.stack([self.vocabulary.descriptions[numbers[row["tag"]], row["index"]] for row in rows])
         made = self.text_encoder.encode([row["text"] for row in rows])
         return float(torch.nn.functional.cosine_similarity(stored, made).mean())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 _POS_FILE = {"n": "noun", "v": "verb", "a": "adj", "s": "adj", "r": "adv"}
 _HEADER = "  1 Made by hand for tests: WordNet 9.9 Copyright nobody  \n"
-HYPERNYM, HYPONYM, PART, WHOLE, SIMILAR, ANTONYM, MATERIAL = "@", "~", "%p", "#p", "&", "!", "%s"
+HYPERNYM, HYPONYM, PART, WHOLE, SIMILAR, ANTONYM, MATERIAL, USAGE = "@", "~", "%p", "#p", "&", "!", "%s", ";u"
 
 
 class Sense(NamedTuple):

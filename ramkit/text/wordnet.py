@@ -22,6 +22,7 @@ from typing import Any
 from ramkit.errors import MissingError
 from ramkit.text.photo_words import PHOTO_SENSES, READ_BY_PARTS, SAID_IN_WORDNET, SEEN
 from ramkit.text.prompts import gerund_phrase, is_plural, template, with_article
+from ramkit.text.unkind_words import holds_unkind
 from ramkit.text.wordnet_sentences import (
     clean,
     definition_of,
@@ -108,12 +109,14 @@ class WordNet:
 
         `gloss` and `aliases`, as a vocabulary may have them, help to choose the sense and to find words that WordNet
         spells otherwise. A compound that WordNet lacks gets what its parts tell; any tag at least photo phrases.
+        What names people unkindly is left out, see `text.unkind_words`.
         """
         kept = {_bare(template(tag, kind)): template(tag, kind)}
         for sentence in self._sentences(tag, kind, gloss, aliases):
             if len(kept) >= limit:
                 break
-            kept.setdefault(_bare(sentence), sentence)
+            if not holds_unkind(sentence, but=tag):
+                kept.setdefault(_bare(sentence), sentence)
         return list(kept.values())[:limit]
 
     def senses(self, tag: str, kind: str = "object", *, gloss: str = "") -> list[str]:

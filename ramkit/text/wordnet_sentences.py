@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ramkit.text.prompts import gerund_phrase, is_plural, listed, with_article
+from ramkit.text.unkind_words import is_person, is_unkind, is_unkind_name
 
 MAX_WORDS = 40  # of one sentence: CLIP reads 77 tokens, and long glosses stop being about looks
 
@@ -169,7 +170,9 @@ def name_of(sense: Any) -> str:
 
 def names_of(sense: Any, *, but: str) -> list[str]:
     """Its names other than `but`; Latin ones only where there are no others."""
-    names = _unique((_plain(name) for name in sense.lemma_names()), but=but)
+    plain = [_plain(name) for name in sense.lemma_names()]
+    kind = [name for name in plain if not (is_person(sense) and is_unkind_name(name))]
+    names = _unique(kind, but=but)
     common = [name for name in names if not re.match(r"(genus )?[A-Z][a-z]+ [a-z]+|genus ", name)]
     return common or names[:1]
 
@@ -279,7 +282,7 @@ def _sorts_of(sense: Any, tag: str) -> list[Any]:
 
 
 def _plainest(senses: Iterable[Any]) -> list[Any]:
-    """Senses that people have words for come first: frequent, then not a proper name, then short.
+    """Senses that people have words for come first: frequent, then not a proper name, then short; without unkind ones.
 
     The rest of the key makes the order the same in every run: NLTK keeps relations in sets.
     """
@@ -288,7 +291,7 @@ def _plainest(senses: Iterable[Any]) -> list[Any]:
         name = sense.lemma_names()[0]
         return (-max(lemma.count() for lemma in sense.lemmas()), name[:1].isupper(), len(name), name, sense.offset())
 
-    return sorted(senses, key=key)
+    return sorted((sense for sense in senses if not is_unkind(sense)), key=key)
 
 
 def _derived_nouns(sense: Any, word: str) -> list[Any]:

@@ -12,10 +12,12 @@ from PIL import Image
 
 from ramkit import artifact
 from ramkit.config import EvaluateConfig, ModelRow
+from ramkit.explanation import NOT_SHOWN, explain
 from ramkit.labels import read_labels
 from ramkit.labels.labelled import of_photos
 from ramkit.stages.evaluate import evaluate, read_metrics
 from ramkit.tagger import BUNDLED, Tagger, find_model
+from ramkit.text.unkind_words import holds_unkind
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 MEGABYTES = 64
@@ -61,6 +63,17 @@ def test_words_never_trained_on_are_told_apart(mini: Tagger) -> None:
     assert found["cat"]["tabby"] > found["coffee"]["tabby"]
     assert found["coffee"]["espresso"] > found["cat"]["espresso"]
     assert found["cat"]["submarine"] < found["cat"]["tabby"]
+
+
+def test_sentences_that_name_people_unkindly_are_not_shown(mini: Tagger) -> None:
+    assert mini.texts is not None
+    assert sum(text == "" for own in mini.texts for text in own) == 25
+    shown = [(tag, text) for tag, own in zip(mini.tags, mini.texts, strict=True) for text in own]
+    assert not [text for tag, text in shown if holds_unkind(text, but=tag)]
+    explained = explain(mini, Image.open(PHOTOS / "cat.jpg").convert("RGB"), ["person"])[0]
+    told = [text for _, text in explained.chosen(len(explained.weights))]
+    assert told.count(NOT_SHOWN) == 3
+    assert "" not in told
 
 
 def test_a_newcomer_without_artefacts_gets_mini(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """WordNet descriptions, on a hand-made WordNet; on the real one where it is installed."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from tiny_wordnet import write_wordnet
+from tiny_wordnet import HYPERNYM, HYPONYM, SENSES, USAGE, Sense, write_wordnet
 
 from ramkit.errors import MissingError
 from ramkit.text.photo_words import PHOTO_SENSES, SAID_IN_WORDNET
+from ramkit.text.unkind_words import UNKIND_PERSONS, holds_unkind, is_person
 from ramkit.text.wordnet import ENVIRONMENT, WordNet, find_wordnet
 from ramkit.text.wordnet_sentences import MAX_WORDS, gerund_phrase, say
 
@@ -211,3 +214,54 @@ def test_real_descriptions(real: WordNet, tag: str, kind: str, piece: str) -> No
     texts = real.describe(tag, kind)
     assert any(piece in text for text in texts), texts
     assert len(texts) >= 8
+
+
+def test_people_are_not_listed_by_unkind_words(tmp_path: Path) -> None:
+    sorts = {
+        "friend": "one who is liked", "coolie": "a hired hand", "Jew": "one of a faith", "mistress": "a lover",
+        "meanie": "one whom others look down upon", "serf": "one who is bound", "villein": "one of the bound",
+        "baker": "one who bakes",
+    }  # fmt: skip
+    people = [
+        Sense(name, "n", 18, name, gloss, ((HYPERNYM, "serf" if name == "villein" else "person"),))
+        for name, gloss in sorts.items()
+    ]
+    marked = people[4]._replace(points=(*people[4].points, (USAGE, "disparagement")))
+    own = (
+        Sense("person", "n", 3, "person Negro soul", "a human being", tuple((HYPONYM, name) for name in sorts)),
+        Sense("disparagement", "n", 10, "disparagement", "a way of speaking"),
+        *(marked if sense.name == "meanie" else sense for sense in people),
+    )
+    texts = WordNet(write_wordnet(tmp_path, (*SENSES, *own))).describe("person", limit=40)
+    assert "A person, such as a baker or a friend." in texts
+    assert "A person, also called a soul." in texts
+    assert not re.search("coolie|Jew|mistress|meanie|serf|villein|Negro", " ".join(texts))
+
+
+def test_things_keep_names_that_are_unkind_of_people_alone() -> None:
+    assert not holds_unkind("Kinds of bear are Asiatic black bear and American black bear.")
+    assert not holds_unkind("A pie, such as a blueberry pie or a tart.")
+    assert holds_unkind("Someone who works as hard as a slave.")
+    assert holds_unkind("A taxi, such as a gypsy cab.")
+    assert not holds_unkind("a photo of a gypsy.", but="gypsy")
+
+
+def test_the_bundled_vocabulary_is_told_kindly(real: WordNet) -> None:
+    """Of people, no word of either list; of anything, no word of the list for all senses."""
+    path = Path(__file__).parents[2] / "ramkit" / "bundled" / "mini" / "vocabulary.jsonl"
+    people = 0
+    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        tag, kind = row["tag"], row["kind"]
+        texts = real.describe(tag, kind, aliases=row.get("aliases", ()))
+        assert not [text for text in texts if holds_unkind(text, but=tag)]
+        if any(is_person(sense) for sense in real._choose(tag, kind)):
+            people += 1
+            assert not [(text, found) for text in texts if (found := _runs_of_words(text, tag) & UNKIND_PERSONS)]
+    assert people > 50
+
+
+def _runs_of_words(text: str, but: str) -> set[str]:
+    """One to three words after another, in lower case."""
+    words = re.findall(r"[\w'-]+", text.lower())
+    runs = {" ".join(words[start : start + length]) for length in (1, 2, 3) for start in range(len(words))}
+    return runs - {but}
