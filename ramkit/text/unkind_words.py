@@ -87,5 +87,5 @@ def _first(sense: Any) -> str:
 
 
 def _usage_domains(sense: Any) -> list[Any]:
-    """Of the sense and of its names: WordNet marks some words alone, such as one of several names."""
-    return [*sense.usage_domains(), *(lemma.synset() for name in sense.lemmas()[:1] for lemma in name.usage_domains())]
+    """Of the sense and of its first name, which lists use: WordNet marks some names alone."""
+    return [*sense.usage_domains(), *(domain.synset() for domain in sense.lemmas()[0].usage_domains())]
