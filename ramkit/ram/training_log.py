@@ -88,4 +88,4 @@ def _board(folder: Path, steps_done: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingError("TensorBoard is not installed.", cure="Run: pip install 'ramkit[tensorboard]'") from None
-    return SummaryWriter(str(folder), purge_step=steps_done + 1 if steps_done else None)
+    return SummaryWriter(str(folder), purge_step=steps_done + 1)

@@ -335,7 +335,8 @@ def spoilt(self, *given):
     return step(self, *given)
 
 Trainer.step = spoilt
-main()
+if __name__ == "__main__":  # processes that decode photos read this file, too
+    main()
 """
 
 
