@@ -88,7 +88,7 @@ def parquet(tmp_path: Path) -> Path:
 
 
 def test_photos_inside_parquet_become_a_model_that_tags_them(
-    ramkit: Callable[..., Any], parquet: Path, tmp_path: Path
+    ramkit: Callable[..., Any], parquet: Path, encoder_spec: str, tmp_path: Path
 ) -> None:
     home = ("--artifacts", tmp_path / "artifacts")
 
@@ -99,7 +99,7 @@ def test_photos_inside_parquet_become_a_model_that_tags_them(
 
     run("parse-tags", parquet, "--min-count", 1)
     run("describe", "--llm", "wordnet", "--wordnet", write_wordnet(tmp_path / "wn"))
-    run("embed")
+    run("embed", "--text-encoder", encoder_spec)
     rows = [f"{parquet}::image/{row}" for row in range(5)]
     for way in ("true", "false"):  # false: worker processes read the photos
         (tmp_path / "train.toml").write_text(f"{CONFIG}freeze_image_encoder = {way}\n")
