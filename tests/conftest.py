@@ -9,6 +9,8 @@ from typing import NamedTuple
 # other's way less, and tables shall be as wide as the `ramkit` fixture says.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)
+os.environ.pop("HF_HUB_OFFLINE", None)  # the hub of the tests is on this machine
+os.environ.pop("HF_DATASETS_OFFLINE", None)
 
 import pytest
 
