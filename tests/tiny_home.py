@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from ramkit.artifact import Artifact, draft
 from ramkit.config import EmbedConfig, TrainConfig, with_values
 from ramkit.files import write_rows
+from ramkit.ram.training import Trainer
 from ramkit.stages.embed import embed
 from ramkit.stages.train import train
 from ramkit.text.encoders import load_text_encoder
@@ -106,3 +108,15 @@ def fill(home: Home, photos: Sequence[str]) -> None:
     home.triplets(vocabulary, photos)
     home.descriptions(vocabulary)
     home.embeddings()
+
+
+def stop_training_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a training be interrupted where so many steps are done."""
+    step = Trainer.step
+
+    def stop(self: Trainer, *given: Any) -> Any:
+        if self.steps_done == steps:
+            raise KeyboardInterrupt
+        return step(self, *given)
+
+    monkeypatch.setattr(Trainer, "step", stop)

@@ -86,8 +86,3 @@ class FineHead(nn.Module):
         assert self.fusion is not None
         assert self.fused_classifier is not None
         return nn.ModuleList([self.fusion, self.fused_classifier])
-
-
-def image_to_text_loss(logits: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
-    """L_i2T: −log of the own kind's share in softmax_c(cos(V_i, T_c) / τ), mean over the images."""
-    return F.cross_entropy(logits.float(), kinds)

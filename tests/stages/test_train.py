@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
-from tiny_home import CONFIG, SHOWN, TAGS, Home, described, fill, write_photos
+from tiny_home import CONFIG, SHOWN, TAGS, Home, described, fill, stop_training_after, write_photos
 
 from ramkit import artifact
 from ramkit.artifact import Artifact
@@ -391,18 +391,14 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     whole = ready.train(**settings)
     assert whole.statistics["steps"] == 8
     shutil.rmtree(ready.root / "model")
-    step, save = Trainer.step, stage.save_model
 
-    def stop(self: Trainer, *given: Any) -> Any:
-        if self.steps_done == moment:
-            raise KeyboardInterrupt
-        return step(self, *given)
+    save = stage.save_model
 
     def stop_saving(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "step", stop)
+        stop_training_after(moment, patched)
         if moment == 8:
             patched.setattr(stage, "save_model", stop_saving)
         with pytest.raises(KeyboardInterrupt):
@@ -482,15 +478,8 @@ def test_a_captions_vector_does_not_depend_on_the_others() -> None:
 
 
 def test_another_configuration_does_not_go_on_with_a_stopped_run(ready: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Trainer.step
-
-    def stop(self: Trainer, *given: Any) -> Any:
-        if self.steps_done == 5:
-            raise KeyboardInterrupt
-        return step(self, *given)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "step", stop)
+        stop_training_after(5, patched)
         with pytest.raises(KeyboardInterrupt):
             ready.train()
     assert ready.train(seed=1).statistics["resumed"] is False

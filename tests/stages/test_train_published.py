@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from team_run import torchrun
-from tiny_home import CONFIG, Home
+from tiny_home import CONFIG, Home, stop_training_after
 from tiny_models import WIDTH, write_clip
 
 from ramkit import artifact
@@ -262,18 +262,9 @@ def test_a_killed_run_ends_as_the_same_artefact(ready: Home, clip: str, tmp_path
 
 
 def test_a_damaged_checkpoint_is_passed_over(ready: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ramkit.ram.training import Trainer
-
     whole = ready.train()
-    step = Trainer.step
-
-    def stop(self: Trainer, *given: Any) -> Any:
-        if self.steps_done == 7:
-            raise KeyboardInterrupt
-        return step(self, *given)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "step", stop)
+        stop_training_after(7, patched)
         with pytest.raises(KeyboardInterrupt):
             ready.train()
     kept = sorted((ready.root / "model").glob(".draft-*-checkpoint-*"))
