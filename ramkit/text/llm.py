@@ -277,13 +277,10 @@ def check_url(url: str) -> None:
 
 
 def _http_client(*, local: bool) -> Any:
-    """On aiohttp where openai finds it: half the work a call. No proxy for requests to this very machine."""
+    """On aiohttp: half the work a call of openai's default. No proxy for requests to this very machine."""
     import openai
 
-    try:
-        return openai.DefaultAioHttpClient(trust_env=not local)
-    except RuntimeError:  # how openai says that a package is missing
-        return openai.DefaultAsyncHttpxClient(trust_env=not local)
+    return openai.DefaultAioHttpClient(trust_env=not local)
 
 
 def _key_for(endpoint: Endpoint) -> str:
