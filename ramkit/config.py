@@ -40,7 +40,7 @@ class DescribeConfig:
     answers: int = 10  # per prompt; five prompts make the paper's 50 a tag
     temperature: float = 0.99
     max_tokens: int = 77
-    again: int = 20  # refused answers that are asked for again, per tag and prompt
+    again: int = 50  # refused answers that are asked for again, per tag and prompt
     concurrency: int = 16
     timeout: float = 60.0  # seconds for one request
     sentences: int = 12  # of WordNet's, a tag, the template among them

@@ -278,8 +278,9 @@ class StandIn:
             entry = json.loads(line)
             asked = entry["body"]
             fault = self._fault()
-            response = {"status_code": 200, "body": self._document(asked, asked.get("n", 1))}
-            if fault:
+            bad = fault == "bad answer"
+            response = {"status_code": 200, "body": self._document(asked, asked.get("n", 1), bad=bad)}
+            if fault and not bad:
                 response = {"status_code": 500, "body": {"error": {"message": "broke"}}}
             outputs.append(
                 json.dumps({"id": "r", "custom_id": entry["custom_id"], "response": response, "error": None})

@@ -7,6 +7,7 @@ stands under prompt 0 as well and says where it is from.
 
 import asyncio
 import heapq
+import math
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -220,8 +221,9 @@ async def _ask(
         if planned.calls and run.most_calls != 0 and not run.approve(planned):
             raise RamkitError("Nothing was asked.", cure="Say yes, or give --yes, to go on.")
         asking = Asking(
-            ledger, client, log, config.concurrency, run.most_calls, price=price, track=track, tell=run.tell
-        )
+            ledger, client, log, config.concurrency, run.most_calls, price=price,
+            most_dollars=math.inf if planned.dollars is None else planned.dollars, track=track, tell=run.tell,
+        )  # fmt: skip
         if planned.calls:
             async with client:
                 await (asking.run_in_batches(draft.path / _BATCH, poll=run.poll) if run.batch else asking.run())

@@ -9,6 +9,7 @@ model, parameters) enter it without being asked again. Workers, as many as reque
 import asyncio
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,12 +23,13 @@ from ramkit.progress import Track, silent
 from ramkit.text.answer_log import AnswerLog, read_log
 from ramkit.text.answers import Verdict, fingerprint, judge
 from ramkit.text.clip_tokens import CONTEXT, count_tokens
-from ramkit.text.cost import Plan, Price, prompt_tokens_of
+from ramkit.text.cost import Plan, Price, Purse, prompt_tokens_of
 from ramkit.text.llm import Client, Endpoint, FailedError, Question, RefusedError, Reply
 from ramkit.text.prompts import ask, context_of, is_english
 
 _KEPT = ("tag", "prompt", "index", "key", "text", "doubt")
 _MOST_ROUNDS, _MOST_IN_BATCH = 5, 10_000  # of the Batch API, which takes 50,000 questions at once
+_A_MOMENT = 0.05  # seconds between two looks at what came back of what was set aside
 _PROBES = 3  # questions that find out how many answers a server gives at once
 
 
@@ -49,7 +51,7 @@ class Terms:
     model: str
     temperature: float
     max_tokens: int
-    again: int = 20  # answers of one (tag, prompt) that may be refused and asked again
+    again: int = 50  # answers of one (tag, prompt) that may be refused and asked again
     longest: int = CONTEXT
 
     def question(self, subject: Subject, prompt: int, answers: int = 1) -> Question:
@@ -190,10 +192,10 @@ def plan(ledger: Ledger, endpoint: Endpoint, price: Price | None) -> Plan:
     calls = answers = tokens = tokens_written = 0
     for place, prompt in ledger.jobs():
         missing = len(ledger.missing(place, prompt))
-        question = ledger.terms.question(ledger.subjects[place], prompt)
+        question = ledger.terms.question(ledger.subjects[place], prompt, missing)
         calls, answers = calls + 1, answers + missing
-        tokens += sum(prompt_tokens_of(message["content"]) for message in question.messages())
-        tokens_written += missing * ledger.terms.max_tokens
+        read, written = _most_tokens(question, ledger.terms)
+        tokens, tokens_written = tokens + missing * read, tokens_written + written
     return Plan(
         model=ledger.terms.model,
         url=endpoint.url,
@@ -208,6 +210,12 @@ def plan(ledger: Ledger, endpoint: Endpoint, price: Price | None) -> Plan:
     )
 
 
+def _most_tokens(question: Question, terms: Terms) -> tuple[int, int]:
+    """About how many tokens a question has, and how many its answers can have."""
+    read = sum(prompt_tokens_of(message["content"]) for message in question.messages())
+    return read, question.answers * terms.max_tokens
+
+
 @dataclass
 class Asking:
     """One run over a ledger's missing answers."""
@@ -218,6 +226,7 @@ class Asking:
     concurrency: int = 16
     most_calls: int | None = None
     price: Price | None = None
+    most_dollars: float = math.inf  # of this run, where there is a price
     track: Track = silent
     tell: Callable[[str], None] = lambda _: None
     at_once: int = 1  # answers that the server gives to one question, as found out
@@ -228,6 +237,7 @@ class Asking:
 
     def __post_init__(self) -> None:
         self._under_way = asyncio.Semaphore(self.concurrency)
+        self._purse = Purse(self.price or Price(0.0, 0.0), self.most_dollars)
 
     async def run(self) -> None:
         """Ask until nothing is missing, patience or calls are spent, or the server refuses."""
@@ -251,20 +261,48 @@ class Asking:
                   for place, prompt in self.ledger.jobs()}  # fmt: skip
         with self._progress():
             for _ in range(_MOST_ROUNDS + len(by_key) // _MOST_IN_BATCH):
-                wanted = list(islice(self.ledger.jobs(), _MOST_IN_BATCH))
+                wanted = list(self._affordable())
                 if not wanted:
                     return
-                questions = ((self.ledger.key(*job), self._question(job)) for job in wanted)
+                questions = ((self.ledger.key(*job), question) for job, question in wanted)
                 async for key, reply in ask_in_batch(self.client, questions, state, poll=poll, tell=self.tell):
                     if (found := by_key.get(key)) is not None:
+                        self._purse.settle(0.0, reply.prompt_tokens, reply.answer_tokens)
                         await self.log.append(self.take(found, reply, self._question(found).prompt))
                         self._show()
+                self._purse.aside = 0.0
                 await self.log.synced()
                 state.unlink(missing_ok=True)  # only now: its answers are on disk
 
     def _question(self, job: tuple[int, int]) -> Question:
         subject = self.ledger.subjects[job[0]]
         return self.ledger.terms.question(subject, job[1], max(1, len(self.ledger.missing(*job))))
+
+    def _affordable(self) -> Iterator[tuple[tuple[int, int], Question]]:
+        """The next batch, as much of it as is agreed to be paid for."""
+        for job in islice(self.ledger.jobs(), _MOST_IN_BATCH):
+            question = self._question(job)
+            if self._purse.set_aside(*_most_tokens(question, self.ledger.terms)) is None:
+                self._stop_at_the_price()
+                return
+            yield job, question
+
+    async def _set_aside(self, question: Question) -> float | None:
+        """The dollars that a call may come to; None, and the run ends, where less is left and nothing comes back."""
+        tokens = _most_tokens(question, self.ledger.terms)
+        while (most := self._purse.set_aside(*tokens)) is None and self._purse.busy:
+            await asyncio.sleep(_A_MOMENT)
+        if most is None:
+            self._stop_at_the_price()
+        return most
+
+    def _stop_at_the_price(self) -> None:
+        there, wanted = self.ledger.there, self.ledger.wanted
+        self.stopped_by = RamkitError(
+            f"What is left of the ${self.most_dollars:,.2f} agreed to pays for no further call: "
+            f"{there:,} of {wanted:,} answers are there.",
+            cure="Run the same command again to agree to more, or publish what there is with --allow-partial.",
+        )
 
     @contextmanager
     def _progress(self) -> Iterator[None]:
@@ -331,17 +369,29 @@ class Asking:
             await self._ask_once(job, min(len(missing), self.at_once))
 
     async def _ask_once(self, job: tuple[int, int], answers: int) -> int:
-        """Ask one question, keep what is good; returns how many answers came."""
+        """Ask one question, keep what is good; returns how many answers came, 0 where it may not be paid for."""
         place, prompt = job
         question = self.ledger.terms.question(self.ledger.subjects[place], prompt, answers)
-        self._calls += 1
-        async with self._under_way:
-            reply = await self.client.ask(question)
+        reply = await self._reply(question)
+        if reply is None:
+            return 0
         await asyncio.sleep(0)  # the next request goes out before this answer is judged
         self._failures = 0
         await self.log.append(self.take(job, reply, question.prompt))
         self._show()
         return len(reply.texts)
+
+    async def _reply(self, question: Question) -> Reply | None:
+        if (most := await self._set_aside(question)) is None:
+            return None
+        self._calls += 1
+        reply = Reply((), ())
+        try:
+            async with self._under_way:
+                reply = await self.client.ask(question)
+        finally:
+            self._purse.settle(most, reply.prompt_tokens, reply.answer_tokens)
+        return reply
 
     def take(self, job: tuple[int, int], reply: Reply, prompt_text: str) -> list[dict[str, Any]]:
         """Judge a reply's answers, enter them in the ledger; returns the rows to log."""
@@ -391,7 +441,8 @@ class Asking:
         await self.log.append(rows)
 
     def _spent(self) -> bool:
-        return self.most_calls is not None and self._calls >= self.most_calls
+        """Whether no further call may be made."""
+        return self.stopped_by is not None or (self.most_calls is not None and self._calls >= self.most_calls)
 
     def _show(self) -> None:
         while self._shown < self.ledger.there:

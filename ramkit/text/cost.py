@@ -1,5 +1,6 @@
 """What a run will cost, before it is paid for, and what it has cost."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ PRICES = {
 }
 BATCH_DISCOUNT = 0.5
 MESSAGE_TOKENS = 10  # that a chat format puts around one question
+_ROUNDING = 1e-9  # dollars
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Plan:
     there: int  # of them, on disk already
     calls: int  # where the server gives several answers to a question
     calls_one_by_one: int  # where it gives one
-    prompt_tokens: int
+    prompt_tokens: int  # about, and at most: as if each answer took a call of its own
     answer_tokens: int  # at most
     dollars: float | None  # at most; None where no price is known
 
@@ -54,9 +56,37 @@ class Plan:
             f"{self.model} at {self.url}",
             f"{self.answers:,} answers for {self.tags:,} tags, {self.there:,} of them there already",
             f"{self.calls:,} calls ({self.calls_one_by_one:,} if the server gives one answer a call)",
-            f"about {self.prompt_tokens:,} tokens to read, at most {self.answer_tokens:,} to write",
+            f"at most some {self.prompt_tokens:,} tokens to read and {self.answer_tokens:,} to write",
             f"cost at most: {cost}",
         ]
+
+
+@dataclass
+class Purse:
+    """The dollars that were agreed to: what a call may cost is set aside before it is made, so no run costs more."""
+
+    price: Price
+    agreed: float = math.inf
+    spent: float = 0.0
+    aside: float = 0.0  # for calls under way
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are under way, which may cost less than was set aside."""
+        return self.aside > _ROUNDING
+
+    def set_aside(self, prompt_tokens: int, answer_tokens: int) -> float | None:
+        """The dollars that a call of at most so many tokens may come to; None where less is left."""
+        most = self.price.of(prompt_tokens, answer_tokens)
+        if self.spent + self.aside + most > self.agreed + _ROUNDING:  # sums in another order differ in last digits
+            return None
+        self.aside += most
+        return most
+
+    def settle(self, most: float, prompt_tokens: int, answer_tokens: int) -> None:
+        """Pay for a call, and take back what was set aside for it."""
+        self.aside -= most
+        self.spent += self.price.of(prompt_tokens, answer_tokens)
 
 
 def price_of(model: str, given: str = "", *, local: bool = False, batch: bool = False) -> Price | None:

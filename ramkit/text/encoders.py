@@ -216,6 +216,37 @@ def read_published_sentence_encoder(source: str) -> SentenceEncoder:
         ) from None
 
 
+class _ClipTextTower(nn.Module):
+    """The text side of an open_clip model, which need not compute what stands after the end of every text.
+
+    Where a token sees only those before it and the end mark's state is the text's, padding changes nothing; open_clip
+    computes it all the same: 77 tokens, of which a description has some 20.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        tower = getattr(model, "text", model)
+        pooled = getattr(tower, "pool_type", getattr(tower, "text_pool_type", ""))
+        mask, appended = getattr(tower, "attn_mask", None), getattr(tower, "cls_emb", None)
+        self._causal = pooled in ("argmax", "eos") and mask is not None and appended is None
+        self._prefix = "model" if tower is model else "model.text"
+
+    def forward(self, tokens: torch.Tensor, length: int | None = None) -> torch.Tensor:
+        """Unit vectors [N, E] of token numbers [N, L], none of which is longer than `length`."""
+        if not self._causal or length is None:
+            return self.model.encode_text(tokens, normalize=True)
+        positions, mask = f"{self._prefix}.positional_embedding", f"{self._prefix}.attn_mask"
+        cut = {positions: self.get_parameter(positions)[:length], mask: self.get_buffer(mask)[:length, :length]}
+        return torch.func.functional_call(self, cut, (tokens[:, :length],))
+
+
+def _lengths(tokens: torch.Tensor, padding: int) -> torch.Tensor:
+    """How many of each row's tokens [N, L] stand before its padding."""
+    places = torch.arange(1, tokens.shape[1] + 1)
+    return torch.where(tokens != padding, places, 0).amax(1)
+
+
 class OpenClipTextEncoder:
     """The text tower of an open_clip model.
 
@@ -226,20 +257,28 @@ class OpenClipTextEncoder:
         import open_clip
 
         self._model, name = load_clip(source)
+        self._tower = _ClipTextTower(self._model)
         self._tokenize = open_clip.get_tokenizer(name)
         self._source = source
         self._sha256 = self._digest()
-        self.width = int(self.encode(["a"]).shape[1])
+        with torch.inference_mode():
+            self.width = int(self._tower(self._tokenize(["a"])).shape[1])
 
     def identity(self) -> dict[str, str]:
         return {"spec": f"open_clip:{self._source}", "sha256": self._sha256}
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
-        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+        """Unit vectors [N, E]; texts are encoded in batches of similar length, without most of their padding."""
+        vectors = torch.empty(len(texts), self.width)
+        if not texts:
+            return vectors
+        tokens = self._tokenize(list(texts))  # [N, L]
+        lengths = _lengths(tokens, padding=int(self._tokenize([""])[0, -1]))
         with torch.inference_mode():
-            tokens = [self._tokenize(list(batch)).to(self._device) for batch in batches]
-            vectors = [self._model.encode_text(batch, normalize=True) for batch in tokens]
-        return torch.cat(vectors).float().cpu() if vectors else torch.empty(0, self.width)
+            for chosen in lengths.argsort(stable=True).split(BATCH):
+                batch = tokens[chosen].to(self._device)
+                vectors[chosen] = self._tower(batch, int(lengths[chosen].max())).float().cpu()
+        return vectors
 
     @property
     def word_embeddings(self) -> torch.Tensor:

@@ -21,7 +21,7 @@ from ramkit.config import DescribeConfig
 from ramkit.errors import ArtifactError, BusyError, InputError, MissingError, RamkitError
 from ramkit.files import read_rows, write_rows
 from ramkit.stages.describe import DESCRIPTIONS, Run, describe, plan_describe, report_on
-from ramkit.text.cost import Plan
+from ramkit.text.cost import BATCH_DISCOUNT, Plan
 from ramkit.text.prompts import PAPER_PROMPTS
 
 TAGS = ("dog", "umbrella", "scissors", "mouse")
@@ -421,6 +421,34 @@ class TestCost:
             assert ramkit(*arguments, "--yes").code == 0
         made = artifact.find(tmp_path, "descriptions")
         assert made.statistics["dollars"] == pytest.approx(4.0, rel=0.1)
+
+    @pytest.mark.parametrize(("many", "batch"), [("yes", False), ("ignored", False), ("yes", True)])
+    def test_a_run_never_costs_more_than_was_agreed_to(self, tmp_path: Path, many: str, batch: bool) -> None:
+        """A model that talks nonsense is asked anew while the money lasts; what is good is kept for the next run."""
+        agreed: list[float] = []
+
+        def approve(plan: Plan) -> bool:
+            agreed.append(plan.dollars or 0.0)
+            return True
+
+        tags, run = make_tags(tmp_path, TAGS[:2]), fast(price="100,1000", approve=approve, batch=batch)
+        with StandIn(Behaviour(faults=0.9, kinds=("bad answer",), many=many)) as server:
+            settings = config(server, again=10_000, concurrency=3, max_tokens=20)  # as long as its answers are
+            with pytest.raises(
+                RamkitError, match=r"the \$\d\.\d\d agreed to pays for no further call: \d+ of 100"
+            ) as told:
+                describe(artifacts=tmp_path, config=settings, tags=tags, run=run)
+            first = "".join(path.read_text("utf-8") for path in tmp_path.glob("descriptions/.draft-*/answers.jsonl"))
+            server.behaviour.faults = 0.0
+            made = describe(artifacts=tmp_path, config=settings, tags=tags, run=run)
+        assert "Run the same command again to agree to more" in told.value.cure
+        calls = [row for row in map(json.loads, first.splitlines()) if "asked" in row]
+        paid = sum(100 * row["prompt_tokens"] + 1000 * row["answer_tokens"] for row in calls) / 1e6
+        paid *= BATCH_DISCOUNT if batch else 1.0
+        assert 0.7 * agreed[0] < paid <= agreed[0]
+        assert len(agreed) == 2
+        assert_whole(rows_of(made), TAGS[:2])
+        assert made.statistics["dollars"] <= sum(agreed)
 
     def test_wordnet_has_no_price(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="WordNet is free"):

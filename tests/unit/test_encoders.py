@@ -215,6 +215,37 @@ def test_an_open_clip_text_tower_gives_unit_vectors(clip: Path) -> None:
     assert found.encode([]).shape == (0, found.width)
 
 
+@pytest.mark.parametrize(
+    ("tower", "short"),
+    [
+        ({}, True),
+        ({"pool_type": "eos", "eos_id": 49407}, True),
+        ({"pool_type": "last"}, False),
+        ({"no_causal_mask": True}, False),
+        ({"embed_cls": True, "context_length": 76}, False),
+    ],
+    ids=str,
+)
+def test_padding_is_computed_only_where_it_counts(tmp_path: Path, tower: dict[str, Any], short: bool) -> None:
+    import open_clip
+
+    folder = tiny_models.write_clip(tmp_path, text_cfg=tower)
+    found = load_text_encoder(f"open_clip:local-dir:{folder}")
+    texts = [f"{'red ' * (number % 9 * number % 7)}dog {number}" for number in range(150)] + ["dog " * 90]
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    with torch.inference_mode():
+        wanted = F.normalize(model.eval().encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(texts)), dim=-1)
+    assert isinstance(found, OpenClipTextEncoder)
+    seen: list[int] = []
+    blocks = getattr(found._model, "text", found._model).transformer
+    blocks.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    torch.testing.assert_close(found.encode(texts), wanted, atol=1e-5, rtol=0)
+    whole = 77  # an appended token included
+    assert seen == sorted(seen)
+    assert seen[-1] == whole, "one text fills the whole context"
+    assert (seen[0] < 20) is short
+
+
 def test_open_clip_weights_may_be_a_file(tmp_path: Path, clip: Path) -> None:
     import open_clip
 

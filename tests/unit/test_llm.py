@@ -11,7 +11,7 @@ from stand_in_llm import Behaviour, StandIn
 
 from ramkit.errors import InputError, MissingError, RamkitError
 from ramkit.text.answer_log import AnswerLog, mend, read_log
-from ramkit.text.cost import price_of, prompt_tokens_of, read_price
+from ramkit.text.cost import Purse, price_of, prompt_tokens_of, read_price
 from ramkit.text.llm import Client, Endpoint, FailedError, Question, RefusedError, Reply, hide_keys, is_loopback
 from ramkit.text.rate_limit import LONGEST_WAIT, Gate, back_off, retry_after, seconds_of
 
@@ -233,6 +233,18 @@ def test_a_full_disk_is_told_and_not_swallowed(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(RamkitError, match=r"No space left.*Free some space"):
         asyncio.run(go())
+
+
+def test_a_purse_sets_aside_what_a_call_may_cost() -> None:
+    purse = Purse(read_price("1,10"), agreed=25e-6)
+    most = purse.set_aside(5, 1)
+    assert most == pytest.approx(15e-6)
+    assert purse.set_aside(5, 1) is None, "10 of 25 are left, a call may take 15"
+    purse.settle(most or 0.0, 5, 0)
+    assert purse.spent == pytest.approx(5e-6)
+    assert purse.aside == pytest.approx(0.0)
+    assert purse.set_aside(5, 1) == pytest.approx(15e-6)
+    assert Purse(read_price("1,10")).set_aside(10**12, 10**12) is not None, "without an agreement all is paid for"
 
 
 def test_prices() -> None:
