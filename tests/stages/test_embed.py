@@ -1,6 +1,7 @@
 """embed: every text's vector, each encoded once, whatever happens in between."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stand_in_hub
 import tiny_models
 import torch
 from tiny_home import TAGS, Home, described
@@ -20,7 +22,7 @@ from ramkit.embeddings import TENSORS, Embedded, read_embeddings
 from ramkit.errors import ArtifactError, InputError
 from ramkit.files import read_rows
 from ramkit.stages import embed as stage
-from ramkit.text.encoders import load_text_encoder
+from ramkit.text.encoders import OpenClipTextEncoder, load_text_encoder
 
 
 class Counting:
@@ -219,7 +221,7 @@ import sys, time
 from pathlib import Path
 from ramkit.config import EmbedConfig
 from ramkit.stages import embed as stage
-from ramkit.text.encoders import load_text_encoder
+from ramkit.text.encoders import OpenClipTextEncoder, load_text_encoder
 
 stage._PART = 8
 encoder = load_text_encoder(sys.argv[2])
@@ -332,6 +334,25 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, texts: list[st
     refused = ramkit("embed", *given, "--precision", "float64")
     assert refused.code == 2
     assert "float64" in refused.err
+
+
+def test_an_encoder_is_fetched_from_a_hub_once(home: Home, texts: list[str], tmp_path: Path) -> None:
+    """`open_clip:hf-hub:REPOSITORY`, as a person uses it: from the hub that HF_ENDPOINT names, then offline."""
+    folder = tiny_models.write_clip(tmp_path / "clip")
+    files = {f"someone/tiny/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    spec = "open_clip:hf-hub:someone/tiny"
+    command = [sys.executable, "-m", "ramkit", "embed", "--artifacts", home.root, "--text-encoder", spec]
+    with stand_in_hub.serve(files) as hub:
+        settings = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hub")}
+        first = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    settings["HF_HUB_OFFLINE"] = "1"
+    again = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert "nothing to do: embeddings:v1 is up to date." in again.stderr
+    made = artifact.find(home.root, "embeddings")
+    assert made.config["encoder"]["spec"] == spec
+    assert made.config["encoder"]["sha256"] == OpenClipTextEncoder(f"local-dir:{folder}").identity()["sha256"]
+    assert made.statistics["encoded"] == len(set(texts))
 
 
 def test_neighbors_of_a_tag_and_of_any_word(ramkit: Callable[..., Any], home: Home, texts: list[str]) -> None:
