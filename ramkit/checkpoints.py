@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from ramkit.files import sync_directory
+from ramkit.tensors import write_file
 
 _ENDING, _UNFINISHED = ".safetensors", ".tmp"
 _KEPT = 2
@@ -34,7 +34,7 @@ class Checkpoints:
         path = self._path(step)
         unfinished = path.with_suffix(_UNFINISHED)
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(whole, unfinished, {name: str(count) for name, count in counts.items()})
+        write_file(unfinished, whole, {name: str(count) for name, count in counts.items()})
         with unfinished.open("rb") as stream:
             os.fsync(stream.fileno())
         unfinished.replace(path)

@@ -17,11 +17,11 @@ import torch
 from filelock import FileLock
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from ramkit.errors import InputError
 from ramkit.photos import content_digest, read_photo
 from ramkit.progress import Track, silent
+from ramkit.tensors import write_file
 
 FEATURES = ".features"  # the cache folder in an artefact root
 SHARD = 256
@@ -131,7 +131,7 @@ def save_shard(path: Path, rows: torch.Tensor, references: Sequence[str], failed
     """Write a shard, whole or not at all in name. Why a photo failed is kept without its name: it may move."""
     reasons = {position: why.replace(references[position], _NAME) for position, why in failed.items()}
     unfinished = path.with_suffix(".tmp")
-    save_file({_ROWS: rows.contiguous()}, unfinished, metadata={"failed": json.dumps(reasons)})
+    write_file(unfinished, {_ROWS: rows.contiguous()}, {"failed": json.dumps(reasons)})
     unfinished.replace(path)
 
 

@@ -25,7 +25,13 @@ _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8", torch.in
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], precision: Precision = "float32") -> None:
     """Write tensors as one safetensors file; whole numbers are kept as they are."""
     stored = (as_stored(name, tensor, precision) for name, tensor in tensors.items())
-    save_file({name: tensor for parts in stored for name, tensor in parts.items()}, path)
+    write_file(path, {name: tensor for parts in stored for name, tensor in parts.items()})
+
+
+def write_file(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Tensors as they are, as a file that others may read, too: safetensors alone leaves it to its owner."""
+    save_file(tensors, path, metadata)
+    path.chmod(0o644)
 
 
 def as_stored(name: str, tensor: torch.Tensor, precision: Precision) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """Finding published weights: a file, a folder, or a file inside an installed package (`package:NAME`)."""
 
 import importlib.util
+import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from ramkit.errors import InputError, MissingError
 PACKAGE = "package:"
 _ENDINGS = (".safetensors", ".pth", ".pt")
 _WRAPPERS = ("state_dict", "model")  # keys under which training scripts store the weights, beside other things
+_PARALLEL = "module."  # what torch's (Distributed)DataParallel puts before every name
 
 
 def locate(source: str) -> Path:
@@ -44,6 +46,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """Tensors of a .safetensors or PyTorch file, which is read without running code in it and, where its format
     allows, mapped into memory: only the tensors that are used are read.
 
+    Names are told as the model has them, also where the file was written from within torch's DataParallel.
+
     Raises:
         InputError: not such a file.
     """
@@ -60,12 +64,20 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         state = next((state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no state dict.", cure="Name a file of model weights.")
+    if all(name.startswith(_PARALLEL) for name in state):
+        return {name.removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
     return state
 
 
 def _reason(error: Exception) -> str:
-    """One line; of what torch tells about a file with more than tensors in it, the name of what that is."""
-    foreign = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-    if foreign:
+    """One line; of what torch tells about a file with more than tensors in it, the name of what that is.
+
+    torch's own words are passed over where they advise to run the code in the file.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if foreign := re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error)):
         return f"it holds an object of {foreign[1]}, which could run code"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, pickle.UnpicklingError | LookupError | EOFError):
+        return "it is no file of torch's, or more than tensors is in it"
+    return str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__

@@ -76,7 +76,8 @@ def read_published(state: Mapping[str, torch.Tensor], source: Path) -> Published
         source: where it is from, for errors.
 
     Raises:
-        InputError: a tensor is missing, left over or of another shape, or the encoder is no Swin that timm has.
+        InputError: a tensor is missing, left over, of another shape or of no finite numbers, or the encoder is no Swin
+            that timm has.
     """
     tensors = {name: tensor for name, tensor in state.items() if not name.endswith(_BUFFERS)}
     config = _architecture(tensors, state, source)
@@ -92,11 +93,12 @@ def read_published(state: Mapping[str, torch.Tensor], source: Path) -> Published
     stored = _TEMPERATURE in tensors
     tensors.setdefault(_TEMPERATURE, torch.tensor(LOG_TEMPERATURE))
     _refuse_misfits(tensors, shapes, source)
+    exact = {name: tensor.float() for name, tensor in tensors.items()}  # no copy of what is float32 already
     return Published(
         config=config,
-        image_encoder={own: tensors[name] for name, own in swin_names.items()},
-        head={own: tensors[name] for name, own in head_names.items()},
-        label_embed=tensors[_LABELS],
+        image_encoder={own: exact[name] for name, own in swin_names.items()},
+        head={own: exact[name] for name, own in head_names.items()},
+        label_embed=exact[_LABELS],
         temperature_stored=stored,
         ignored=sum(name.endswith(_BUFFERS) for name in state),
     )
@@ -199,6 +201,10 @@ def _refuse_misfits(tensors: Mapping[str, torch.Tensor], shapes: Mapping[str, to
     for name, shape in shapes.items():
         if tensors[name].shape != shape:
             raise InputError(f"{source}: {name} is {list(tensors[name].shape)}, the model's {list(shape)}.", cure=cure)
+        if not tensors[name].is_floating_point():
+            raise InputError(f"{source}: {name} holds {str(tensors[name].dtype).removeprefix('torch.')}.", cure=cure)
+        if not (tensors[name].is_meta or tensors[name].isfinite().all()):
+            raise InputError(f"{source}: {name} holds what is no finite number.", cure=cure)
 
 
 def _listed(names: list[str]) -> str:

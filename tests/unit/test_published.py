@@ -98,6 +98,15 @@ def test_a_learned_temperature_is_taken_and_a_missing_one_is_clips(state: State,
     assert pytest.approx(2.6593, abs=1e-4) == LOG_TEMPERATURE
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_as_float32(state: State, kind: torch.dtype) -> None:
+    halved = {name: tensor.to(kind) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    found = read_published(halved, SOURCE)
+    tensors = [*found.image_encoder.values(), *found.head.values(), found.label_embed]
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+    assert torch.equal(found.label_embed, state["label_embed"].to(kind).float())
+
+
 SWIN_BLOCK = "visual_encoder.layers.1.blocks.0"
 
 
@@ -119,6 +128,8 @@ SWIN_BLOCK = "visual_encoder.layers.1.blocks.0"
         ({"label_embed": torch.ones(4, 5)}, "some.pth: label_embed is [4, 5], the model's [4, 16]."),
         ({"label_embed": None}, "some.pth: label_embed is missing. Name a checkpoint of RAM++ (ram_plus_swin_*.pth)."),
         ({"wordvec_proj.weight": torch.ones(2)}, "some.pth: wordvec_proj.weight is [2]. Name a checkpoint of RAM++"),
+        ({"fc.bias": torch.ones(1).long()}, "some.pth: fc.bias holds int64. Fetch the checkpoint anew"),
+        ({"fc.bias": torch.tensor([math.nan])}, "some.pth: fc.bias holds what is no finite number. Fetch the"),
         ({"reweight_scale": torch.ones(2)}, "some.pth: reweight_scale is [2], the model's []."),
         (
             {"visual_encoder.layers.3.blocks.2.norm1.bias": torch.ones(768)},

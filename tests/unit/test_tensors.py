@@ -110,3 +110,8 @@ def test_what_is_no_tensor_file_is_refused(tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=re.escape(f"{path}: not a readable safetensors file")):
         TensorFile(path)
+
+
+def test_others_may_read_what_is_written(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "t.safetensors", {"a": drawn(2)})
+    assert (tmp_path / "t.safetensors").stat().st_mode & 0o777 == 0o644

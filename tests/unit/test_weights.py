@@ -1,7 +1,10 @@
 """Finding published weights and reading them without running code in them."""
 
+import os
 import pickle
 import re
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,14 @@ def test_weights_among_other_things_are_taken_out(tmp_path: Path, key: str) -> N
     assert read_state_dict(tmp_path / "w.pth").keys() == STATE.keys()
 
 
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"model": state}])
+def test_names_from_within_data_parallel_are_the_models(tmp_path: Path, wrap: Callable[[Any], Any]) -> None:
+    torch.save(wrap({f"module.{name}": tensor for name, tensor in STATE.items()}), tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth").keys() == STATE.keys()
+    torch.save(wrap({"module.a": torch.ones(1), "b": torch.ones(1)}), tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth").keys() == {"module.a", "b"}, "a module of that name"
+
+
 @pytest.mark.parametrize("content", [[1, 2], torch.ones(2), {"a": 1.0}, {"a": {"b": torch.ones(2)}}, {"model": 3}])
 def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "w.pth")
@@ -87,14 +98,20 @@ class Harmful:
         return (Path.touch, (Path("harm-was-done"),))
 
 
+class Runs:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.system, ("touch harm-was-done",))
+
+
 def test_a_pickle_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "w.pth").write_bytes(pickle.dumps({"a": Harmful()}))
     with pytest.raises(InputError, match="not readable as weights"):
         read_state_dict(tmp_path / "w.pth")
-    torch.save({"a": Harmful()}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match="not readable as weights"):
-        read_state_dict(tmp_path / "w.pth")
+    for value, what in ((Harmful(), "getattr"), (Runs(), r"\w+\.system"), (Namespace(), r"argparse\.Namespace")):
+        torch.save({"a": value}, tmp_path / "w.pth")
+        with pytest.raises(InputError, match=rf"not readable as weights \(it holds an object of {what}, which"):
+            read_state_dict(tmp_path / "w.pth")
     assert not (tmp_path / "harm-was-done").exists()
 
 
@@ -104,5 +121,6 @@ def test_an_unreadable_file_is_told_in_one_line(tmp_path: Path, name: str) -> No
     with pytest.raises(InputError, match=re.escape(f"{tmp_path / name}: not readable as weights (")) as caught:
         read_state_dict(tmp_path / name)
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
     with pytest.raises(InputError, match="not readable as weights"):
         read_state_dict(tmp_path)
