@@ -18,7 +18,9 @@ stops a run: it comes out as a `BadRow` that says where and why.
 import csv
 import hashlib
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -27,7 +29,7 @@ from typing import Any
 
 from ramkit import references
 from ramkit.errors import InputError, MissingError, RamkitError, first_line
-from ramkit.files import cache_directory, sha256_of, write_whole
+from ramkit.files import cache_directory, sha256_of
 from ramkit.photo_shards import PhotoShards
 
 STDIN = "-"
@@ -112,8 +114,8 @@ def _kind_of(path: Path) -> str:
 
 def _open(name: str, columns: Columns) -> Source:
     if name == STDIN:
-        path = _spooled(sys.stdin.buffer)
-        return Source("standard input", sha256_of(path), lambda: merged(_json_lines(path, columns, Path.cwd())))
+        path = _spooled()
+        return Source(path.name, path.parent.name, lambda: merged(_json_lines(path, columns, Path.cwd())))
     path = Path(name)
     if "://" in name or path.is_dir():
         return _streamed_source(name, columns)
@@ -196,8 +198,10 @@ def _json_lines(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionR
 
 def _table(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionRow | BadRow]:
     csv.field_size_limit(_LONGEST_FIELD)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         reader = csv.DictReader(_without_nul(stream), delimiter=_TABLES[path.suffix.lower()])
+        if any(map(_is_undecoded, reader.fieldnames or ())):
+            raise InputError(f"{path}: not UTF-8.", cure="Save it as UTF-8.")
         _require_columns(path, reader.fieldnames or [], columns)
         rows = iter(reader)
         while True:
@@ -209,7 +213,16 @@ def _table(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionRow | 
                 yield BadRow(f"{path.name}, line {reader.line_num}", str(error))
                 continue
             where = f"{path.name}, line {reader.line_num}"
-            yield checked(row.get(columns.image), row.get(columns.caption), where=where, folder=folder, columns=columns)
+            image, caption = row.get(columns.image), row.get(columns.caption)
+            if _is_undecoded(image) or _is_undecoded(caption):
+                yield BadRow(where, "not UTF-8")
+            else:
+                yield checked(image, caption, where=where, folder=folder, columns=columns)
+
+
+def _is_undecoded(cell: str | None) -> bool:
+    """Whether bytes that are no UTF-8 stand in it, as `surrogateescape` lets them through."""
+    return cell is not None and not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell)
 
 
 def _without_nul(lines: Iterable[str]) -> Iterator[str]:
@@ -219,7 +232,7 @@ def _without_nul(lines: Iterable[str]) -> Iterator[str]:
 def _parquet(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionRow | BadRow]:
     """Photos inside the file are named by their place in it; their bytes are not read here."""
     number = 0
-    with references.open_parquet(path) as file:
+    with references.open_parquet(path) as file, references.damage_told(path):
         _require_columns(path, file.schema_arrow.names, columns)
         for group in range(file.num_row_groups):
             captions = _values(file, group, columns.caption)
@@ -265,6 +278,8 @@ def _values(file: Any, group: int, leaf: str) -> Iterator[Any]:
 
 
 def _require_columns(path: Path | str, present: Sequence[str], columns: Columns) -> None:
+    if not present:
+        raise InputError(f"{path}: it is empty.", cure="Give captions.")
     missing = [name for name in (columns.image, columns.caption) if name not in present]
     if missing:
         raise InputError(
@@ -312,12 +327,19 @@ def _sample_caption(content: bytes, name: str, columns: Columns) -> Any:
     return row.get(columns.caption) if isinstance(row, dict) else BadRow(name, "no object in braces")
 
 
-def _spooled(stream: Any) -> Path:
-    """Standard input as a file, since it is read more than once."""
+def _spooled() -> Path:
+    """Standard input as a file, placed by its content, since it is read more than once; never in memory whole."""
+    if sys.stdin is None:
+        raise InputError("Standard input is closed.", cure="Pipe JSON Lines into the command, or name a file.")
     folder = cache_directory() / "stdin"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "captions.jsonl"
-    write_whole(path, stream.read())
+    with tempfile.TemporaryDirectory(dir=folder) as private:
+        whole = Path(private) / "whole"
+        with whole.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        path = folder / sha256_of(whole) / "standard input"
+        path.parent.mkdir(exist_ok=True)
+        whole.replace(path)
     return path
 
 

@@ -17,6 +17,8 @@ import re
 import tarfile
 import threading
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -225,11 +227,19 @@ def open_parquet(path: str | Path) -> Any:
     Raises:
         InputError: missing, or not a Parquet file.
     """
-    import pyarrow
     import pyarrow.parquet
 
-    try:
+    with damage_told(path):
         return pyarrow.parquet.ParquetFile(path)
+
+
+@contextmanager
+def damage_told(path: str | Path) -> Iterator[None]:
+    """What Arrow says of a Parquet file that is missing or damaged, be it inside, as an InputError."""
+    import pyarrow
+
+    try:
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.", cure="Check the path.") from None
     except (pyarrow.ArrowException, OSError) as error:

@@ -24,7 +24,6 @@ from ramkit.text.caption_parser import (
     extract,
     kind_of_noun,
 )
-from ramkit.text.cleaning import clean
 from ramkit.text.closed import ClosedVocabulary
 from ramkit.text.contexts import Evidence, synset_pairs, weigh
 from ramkit.text.parsing import Unit, UnitSummary
@@ -74,7 +73,8 @@ def parse_tags(
         naming, tags, evidence = *_count_closed(units, job.closed, closed), []
     if not tags:
         raise InputError(
-            f"No tag occurs in {settings.min_count} of the {summary.photos} photos: the vocabulary would be empty.",
+            f"No tag occurs in {settings.min_count} of the {summary.photos} photos: the vocabulary would be empty"
+            f"{_skipped(summary)}.",
             cure="Lower --min-count, or give more captions.",
         )
     statistics = _statistics(summary, tags, parser, outcome)
@@ -233,6 +233,11 @@ def _first_bad(summary: UnitSummary) -> str:
     return "".join(f" {where}: {why}." for where, why in summary.bad_examples[:3])
 
 
+def _skipped(summary: UnitSummary) -> str:
+    said = ", ".join(f"{why} {times:,}" for why, times in sorted(summary.skipped.items()))
+    return f" (of {summary.captions:,} captions not parsed: {said})" if said else ""
+
+
 def _fields_cure(settings: ParseTagsConfig) -> str:
     return (
         f"Expected are {settings.image_field!r} and {settings.caption_field!r}; "
@@ -288,7 +293,7 @@ class Explanation:
 def explain(*, sentence: str, artifacts: Path, settings: ParseTagsConfig) -> Explanation:
     """Parse one sentence and keep everything on the way: `ramkit parse-tags --explain`."""
     parser, closed = parsing.tools_of(parsing.Job(settings.spacy_model, given_tags(settings, artifacts)))
-    cleaned = clean(sentence)
+    cleaned = parser.clean(sentence)
     if cleaned.skipped:
         return Explanation(cleaned.text, cleaned.skipped, [], [], [], [], [])
     tree = next(iter(parser.trees([cleaned.text])))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from ramkit.errors import InputError, MissingError
 from ramkit.text import lexicon
-from ramkit.text.cleaning import clean
+from ramkit.text.cleaning import Cleaned, clean
 from ramkit.text.lemmas import Lemmatizer
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class CaptionParser:
     def parse(self, captions: Iterable[str], vocabulary: Vocabulary | None = None) -> Iterator[Parsed]:
         """Parse captions in order, all of them held in memory; one that is no English text gives an empty `Parsed`
         that says why. With a closed vocabulary the mentions are its tags."""
-        cleaned = [clean(caption) for caption in captions]
+        cleaned = [self.clean(caption) for caption in captions]
         trees = self.trees(entry.text for entry in cleaned if not entry.skipped)
         for entry in cleaned:
             if entry.skipped:
@@ -115,6 +115,10 @@ class CaptionParser:
             tree = next(trees)
             parsed = extract(tree, self.lemmas)
             yield parsed if vocabulary is None else vocabulary.match(tree, parsed)
+
+    def clean(self, caption: str) -> Cleaned:
+        """A caption as it is parsed, or why it is not."""
+        return clean(caption, self.lemmas.knows)
 
     def trees(self, texts: Iterable[str]) -> Iterator[Tree]:
         """Dependency parses of texts that are clean already."""
@@ -205,6 +209,7 @@ def lemmatizer_of(nlp: "Language") -> Lemmatizer:
         nouns=frozenset(index.get("noun", ())),
         verbs=frozenset(index.get("verb", ())),
         adjectives=frozenset(index.get("adj", ())),
+        others=frozenset(index.get("adv", ())) | nlp.Defaults.stop_words,
         irregular_nouns={form: lemmas[0] for form, lemmas in irregular.get("noun", {}).items() if lemmas},
         irregular_verbs={form: lemmas[0] for form, lemmas in irregular.get("verb", {}).items() if lemmas},
     )
@@ -273,7 +278,8 @@ class _Extraction:
                 tags[index] = "NN"
 
     def _mended_noun(self, index: int, tag: str, word: str, finite: bool) -> str:
-        """ "a man skiing", "child playing tennis", "a hydrant hiding", "a cyclist rides past", "a tattooed man"."""
+        """ "a man skiing", "child playing tennis", "a hydrant hiding", "a cyclist rides past", "sheep graze on",
+        "a tattooed man"."""
         tags, lower = self.tree.tags, self.tree.lower
         before = tags[index - 1] if index else ""
         after = tags[index + 1] if index + 1 < len(tags) else ""
@@ -287,6 +293,9 @@ class _Extraction:
                 return "VBG"
         if word in lexicon.FINITE_VERBS and before in _NOUNS and not finite and after not in ("", "CC", ",", "."):
             return "VBZ"
+        many = before == "NNS" or (index and lower[index - 1] in lexicon.ALSO_PLURAL)
+        if many and f"{word}s" in lexicon.FINITE_VERBS and not finite and after not in (*_NOUNS, "", "CC", ",", "."):
+            return "VBP"
         if after not in (*_NOUNS, *_ADJECTIVES, "VBN") or word in self.lemmas.nouns or word in lexicon.KNOWN_NAMES:
             return tag
         participle = word.endswith("ed") and self.lemmas.verb(word) in self.lemmas.verbs
@@ -304,6 +313,11 @@ class _Extraction:
         tree = self.tree
         found: set[int] = set()
         for index, word in enumerate(tree.lower):
+            if tree.lower[index : index + 2] == ["no", "parking"] and tree.lower[tree.heads[index]] in (
+                "sign",
+                "signs",
+            ):
+                continue  # "a no parking sign" is there
             if word == "no" and tree.heads[index] != index:
                 found |= self._nouns_under(tree.heads[index])
             elif word in ("without", "minus", "lacking"):
@@ -311,7 +325,19 @@ class _Extraction:
                     found |= self._nouns_under(child)
             elif tree.deps[index] == "neg":
                 found |= self._negated_by_verb(tree.heads[index])
+            if word in ("no", "neither", "nobody", "none"):
+                found |= self._undone_by(index)
         return found
+
+    def _undone_by(self, index: int) -> set[int]:
+        """ "nobody is riding", "neither man smiles", "no man riding": verbs whose subject there is none of."""
+        tree = self.tree
+        thing = tree.heads[index]
+        found = {child for child in tree.children[thing] if tree.deps[thing] == "attr" and tree.deps[child] == "acl"}
+        for subject in (index, thing):
+            if tree.deps[subject] in ("nsubj", "nsubjpass"):
+                found.add(tree.heads[subject])
+        return {verb for verb in found if tree.tags[verb] in _VERBS}
 
     def _negated_by_verb(self, verb: int) -> set[int]:
         """What "not" takes back: "is not wearing a helmet" the wearing and the helmet, "is not wet" the wetness."""
@@ -396,7 +422,8 @@ class _Extraction:
 
     def _is_material(self, index: int) -> bool:
         word = self.tree.lower[index]
-        return self.tree.deps[index] in _MODIFIERS and (word in lexicon.MATERIALS or word in lexicon.NOUN_ATTRIBUTES)
+        modifies = self.tree.deps[index] in _MODIFIERS or self.tree.heads[index] == index + 1
+        return modifies and (word in lexicon.MATERIALS or word in lexicon.NOUN_ATTRIBUTES)
 
     def _first_of(self, index: int) -> int:
         head = self.inside.get(index)
@@ -451,11 +478,18 @@ class _Extraction:
             if not self._is_proper_name(index) and tree.lower[index].isalpha() and not self._adds_nothing(index)
         ]
         head = tree.lower[unit.head]
-        if words and self.lemmas.noun(head) in lexicon.WEAK_HEADS:
+        if words and (self.lemmas.noun(head) in lexicon.WEAK_HEADS or self._is_called(unit)):
             return " ".join([*words[:-1], self.lemmas.noun(words[-1])])
         if words and words[-1] == head:  # "a person person"
             words.pop()
         return " ".join([*words, self._noun_lemma(unit, head, bool(words))])
+
+    def _is_called(self, unit: _Unit) -> bool:
+        """ "my dog Rex", "the singer Bono": a thing with its name after it."""
+        tree = self.tree
+        definite = unit.first > 0 and (tree.lower[unit.first - 1] == "the" or tree.tags[unit.first - 1] == "PRP$")
+        common = all(tree.words[index].islower() for index in range(unit.first, unit.head))
+        return definite and unit.first < unit.head and common and self._is_proper_name(unit.head)
 
     def _adds_nothing(self, index: int) -> bool:
         word = self.tree.lower[index]
@@ -498,7 +532,7 @@ class _Extraction:
             return "locative"
         if unit.tag in lexicon.ABSTRACT:
             return "abstract"
-        if self._is_proper_name(head):
+        if self._is_proper_name(head) and not self._is_called(unit):
             return "proper name"
         return ""
 
@@ -639,40 +673,59 @@ class _Extraction:
     # relations
 
     def _find_relations(self) -> Iterator[Relation]:
-        tree = self.tree
         for index, unit in self.units.items():
-            for child in tree.children[index]:
-                if tree.deps[child] == "prep" and tree.lower[child] != "of":
-                    for thing in self._things_under(child):
-                        yield Relation(unit.tag, tree.lower[child], thing)
+            for relation, thing in self._reached_from(index):
+                yield Relation(unit.tag, relation, thing)
         for verb, lemma in self.actions.items():
-            for subject in self._subjects_of(verb):
+            subjects = self._subjects_of(verb)
+            for agent in self._agents_of(verb):
+                yield from (Relation(agent, lemma, subject) for subject in subjects)
+            for subject in subjects:
                 for relation, thing in self._objects_of(verb, lemma):
                     yield Relation(subject, relation, thing)
 
     def _subjects_of(self, verb: int) -> list[str]:
+        """Who acts; of a passive, what is acted upon."""
         tree = self.tree
-        found = [child for child in tree.children[verb] if tree.deps[child] in ("nsubj",)]
+        found = [child for child in tree.children[verb] if tree.deps[child] in ("nsubj", "nsubjpass")]
         if not found and tree.deps[verb] in ("acl", "relcl"):
             found = [tree.heads[verb]]
         if not found and tree.deps[verb] in ("conj", "advcl", "xcomp") and tree.heads[verb] != verb:
             return self._subjects_of(tree.heads[verb])
         return [thing for index in found for thing in self._resolved(index)]
 
-    def _objects_of(self, verb: int, lemma: str) -> Iterator[tuple[str, str]]:
-        tree = self.tree
-        for child in tree.children[verb]:
-            if tree.deps[child] == "dobj":
-                for thing in self._resolved(child):
-                    yield lemma, thing
-            elif tree.deps[child] == "prep":
-                for thing in self._things_under(child):
-                    yield f"{lemma} {tree.lower[child]}", thing
+    def _agents_of(self, verb: int) -> list[str]:
+        """ "held by a boy": the boy."""
+        by = [child for child in self.tree.children[verb] if self.tree.deps[child] == "agent"]
+        return [thing for child in by for _, thing in self._things_after(child, "by")]
 
-    def _things_under(self, preposition: int) -> list[str]:
+    def _objects_of(self, verb: int, lemma: str) -> Iterator[tuple[str, str]]:
+        for child in self.tree.children[verb]:
+            if self.tree.deps[child] == "dobj":
+                yield from ((lemma, thing) for thing in self._resolved(child))
+        yield from ((f"{lemma} {relation}", thing) for relation, thing in self._reached_from(verb))
+
+    def _reached_from(self, head: int) -> Iterator[tuple[str, str]]:
+        """(preposition, thing) of a noun or verb: "on", also "next to" and "in front of"."""
         tree = self.tree
-        inner = [child for child in tree.children[preposition] if tree.deps[child] == "pobj"]
-        return [thing for index in inner for thing in self._resolved(index)]
+        for child in tree.children[head]:
+            if tree.deps[child] == "prep" and tree.lower[child] != "of":
+                yield from self._things_after(child, tree.lower[child])
+            elif tree.deps[child] == "advmod":
+                for inner in tree.children[child]:
+                    if tree.deps[inner] == "prep":
+                        yield from self._things_after(inner, f"{tree.lower[child]} {tree.lower[inner]}")
+
+    def _things_after(self, preposition: int, relation: str) -> Iterator[tuple[str, str]]:
+        tree = self.tree
+        for index in tree.children[preposition]:
+            if tree.deps[index] != "pobj":
+                continue
+            inner = self._of_what(index) if tree.lower[index] in lexicon.LOCATIVES else []
+            if inner:  # "in front of the house" is not in it
+                relation = f"{relation} {tree.lower[index]} of"
+            for thing in (thing for place in inner or [index] for thing in self._resolved(place)):
+                yield relation, thing
 
     def _resolved(self, index: int) -> list[str]:
         """The tags a noun stands for: itself and its conjuncts; for "couple of men" the men."""

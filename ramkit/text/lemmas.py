@@ -84,11 +84,13 @@ _IRREGULAR_VERBS = {
 
 @dataclass(frozen=True)
 class Lemmatizer:
-    """Lemmas by part of speech. `nouns`, `verbs`, `adjectives`: words known to exist; `irregular_*`: form → lemma."""
+    """Lemmas by part of speech. `nouns`, `verbs`, `adjectives`, `others`: words known to exist; `irregular_*`: form →
+    lemma."""
 
     nouns: Set[str] = frozenset()
     verbs: Set[str] = frozenset()
     adjectives: Set[str] = frozenset()
+    others: Set[str] = frozenset()
     irregular_nouns: Mapping[str, str] = field(default_factory=dict)
     irregular_verbs: Mapping[str, str] = field(default_factory=dict)
     _nouns_seen: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -105,6 +107,12 @@ class Lemmatizer:
         if (known := self._verbs_seen.get(word)) is None:
             known = _bounded(self._verbs_seen)[word] = self._base(word)
         return known
+
+    def knows(self, word: str) -> bool:
+        """Whether a word in lower case is English, in any form; true of all words where there is no dictionary."""
+        if not self.nouns or word in self.others or word in self.adjectives or word in lexicon.LISTED:
+            return True
+        return not self.nouns.isdisjoint((word, self.noun(word))) or not self.verbs.isdisjoint((word, self.verb(word)))
 
     def _singular(self, word: str) -> str:
         if word in lexicon.PLURAL_ONLY:

@@ -19,6 +19,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby, islice
@@ -151,11 +152,13 @@ def parse_sources(
 
 
 def forget_unused() -> None:
-    """Remove parses from ramkit's cache that no run has asked for in a month."""
+    """Remove from ramkit's cache the parses and standard inputs that no run has asked for in a month."""
     oldest = time.time() - _KEPT_DAYS * 24 * 3600
-    for entry in [*files.cache_directory().glob("parsed/*"), *files.cache_directory().glob("merged/*")]:
-        if entry.stat().st_mtime < oldest:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    cache = files.cache_directory()
+    for entry in [entry for kind in ("parsed", "merged", "stdin") for entry in cache.glob(f"{kind}/*")]:
+        with suppress(FileNotFoundError):  # another run may be tidying up, too
+            if entry.stat().st_mtime < oldest:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _parse_on_ray(sources: Sequence[Source], columns: Columns, job: Job, processes: int) -> Outcome:
@@ -222,6 +225,7 @@ def _rules_digest() -> str:
     names = (
         "caption_parser.py",
         "cleaning.py",
+        "languages.py",
         "lemmas.py",
         "lexicon.py",
         "parsing.py",
@@ -399,8 +403,8 @@ def _grouped(units: Sequence[Unit], database: Path) -> Iterator[dict[str, Any]]:
     connection = sqlite3.connect(database)
     try:
         connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE;")
-        connection.execute("CREATE TABLE rows (image TEXT, position INTEGER PRIMARY KEY, line TEXT)")
-        lines = ((row["image"], json.dumps(row)) for unit in units for row in unit.rows())
+        connection.execute("CREATE TABLE rows (image BLOB, position INTEGER PRIMARY KEY, line TEXT)")
+        lines = ((_encoded(row["image"]), json.dumps(row)) for unit in units for row in unit.rows())
         connection.executemany("INSERT INTO rows (image, line) VALUES (?, ?)", lines)
         connection.execute("CREATE INDEX by_image ON rows (image, position)")
         ordered = connection.execute(
@@ -422,4 +426,9 @@ def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _hash_of(reference: str) -> int:
-    return int.from_bytes(hashlib.blake2b(reference.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(_encoded(reference), digest_size=8).digest(), "big")
+
+
+def _encoded(reference: str) -> bytes:
+    """A reference's bytes, be it the name of a file that is no UTF-8."""
+    return reference.encode(errors="surrogatepass")

@@ -161,6 +161,17 @@ def test_captions_of_one_photo_are_put_together_wherever_they_stand(tmp_path: Pa
     assert triplets.statistics["captions"] == 6
 
 
+def test_photos_whose_names_are_no_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    said = [("a", "A dog."), ("\udce9", "A dog."), ("a", "A cat."), ("\udce9", "A bus.")]
+    path.write_text("".join(json.dumps({"image": f"/{name}.jpg", "caption": text}) + "\n" for name, text in said))
+    _, triplets = run(path, tmp_path, min_count=1)
+    assert [(row["image"], row["tags"]) for row in rows(triplets)] == [
+        ("/a.jpg", ["dog", "cat"]),
+        ("/\udce9.jpg", ["dog", "bus"]),
+    ]
+
+
 def test_wordnet_merges_only_what_captions_use_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "index.noun").write_text(
         "lamb n 1 0 1 0 00000001\nsheep n 1 0 1 0 00000001\ncrane n 1 0 1 0 00000001\n"
@@ -191,7 +202,11 @@ def test_stop_words_are_no_tags(source: Path, tmp_path: Path) -> None:
     ("content", "settings", "message"),
     [
         ("{oops\n", {}, "no usable row.*line 1: not JSON.*--image-field"),
-        ('{"image": "a", "caption": "12"}\n', {}, "No tag occurs in 2 of the 1 photos.*--min-count"),
+        (
+            '{"image": "a", "caption": "12"}\n',
+            {},
+            r"No tag occurs in 2 of the 1 photos.*not parsed: no words 1\).*--min-count",
+        ),
         ("", {}, "no usable row"),
     ],
 )

@@ -64,6 +64,12 @@ def test_things(parser: CaptionParser, caption: str, things: set[str]) -> None:
         ("A bus parked on the street.", {"park"}),
         ("a man skiing down a hill", {"ski"}),
         ("The man is not wearing a helmet.", set()),
+        ("Neither the man nor the woman is smiling.", set()),
+        ("Nobody is riding the horse.", set()),
+        ("There is no man riding the horse.", set()),
+        ("Three hundred sheep graze on a hillside.", {"graze"}),
+        ("A boy blows out the candles.", {"blow out"}),
+        ("Cars are lined up at a toll booth.", {"line up"}),
         ("There is a woman who has an umbrella.", set()),
     ],
 )
@@ -98,6 +104,7 @@ def test_attributes(parser: CaptionParser, caption: str, attributes: set[str]) -
         ("A man without a helmet or gloves on a bike.", "glove", "man"),
         ("No left turn sign and a traffic light.", "left turn sign", "traffic light"),
         ("The room has no chairs but a table.", "chair", "table"),
+        ("There are no parking spaces near the shop.", "parking space", "shop"),
     ],
 )
 def test_what_is_negated_is_not_in_the_photo(parser: CaptionParser, caption: str, absent: str, present: str) -> None:
@@ -113,10 +120,29 @@ def test_a_ball_is_a_thing_and_its_game_an_action(parser: CaptionParser) -> None
     assert tags(parsed[1], "action") == {"play", "baseball"}
 
 
-def test_relations_are_triples_of_tags(parser: CaptionParser) -> None:
-    [parsed] = parser.parse(["A couple of men ride horses on a beach."])
-    found = {(relation.subject, relation.relation, relation.object) for relation in parsed.relations}
-    assert ("man", "ride", "horse") in found
+@pytest.mark.parametrize(
+    ("caption", "relations"),
+    [
+        ("A couple of men ride horses on a beach.", {("man", "ride", "horse"), ("man", "ride on", "beach")}),
+        ("A cat next to a dog in front of a house", {("cat", "next to", "dog"), ("dog", "in front of", "house")}),
+        ("A man sits on top of a car", {("man", "sit on top of", "car")}),
+        ("The ball was kicked by the boy.", {("boy", "kick", "ball")}),
+        ("a dog held by a man", {("man", "hold", "dog")}),
+        ("A dog is tied to a post.", {("dog", "tie to", "post")}),
+        ("A cup of coffee on the table", {("cup", "on", "table")}),
+    ],
+)
+def test_relations_are_triples_of_tags(
+    parser: CaptionParser, caption: str, relations: set[tuple[str, str, str]]
+) -> None:
+    [parsed] = parser.parse([caption])
+    assert {(found.subject, found.relation, found.object) for found in parsed.relations} == relations
+
+
+def test_a_thing_with_its_name_after_it_and_a_ban_with_its_sign(parser: CaptionParser) -> None:
+    captions = ["My dog Rex sleeps.", "A stop sign above a no parking sign.", "A bus near Main Street"]
+    found = [tags(parsed, "object") for parsed in parser.parse(captions)]
+    assert found == [{"dog"}, {"stop sign", "no parking sign"}, {"bus"}]
 
 
 def test_every_mention_names_its_rule_and_its_token(parser: CaptionParser) -> None:
@@ -143,6 +169,40 @@ def test_other_languages_and_rubbish_are_skipped_and_said(parser: CaptionParser)
         "no words",
         "no words",
     ]
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "Ein Hund läuft über die grüne Wiese", "Kinder spielen Fußball", "Mann fährt Fahrrad durch die Stadt",
+        "Deux hommes à cheval sur la plage", "Vue de la tour Eiffel la nuit", "homme portant un chapeau rouge",
+        "Dos hombres montando a caballo en la playa", "Cocina moderna con muebles blancos", "Gatos dormindo",
+        "Due uomini a cavallo", "Een hond rent over het strand", "Köpek sahilde koşuyor", "Pies biegnie po plaży",
+        "En flicka äter glass", "Koira juoksee rannalla", "собака бежит", "개가 달린다",
+    ],
+)  # fmt: skip
+def test_other_languages(parser: CaptionParser, caption: str) -> None:
+    assert parser.clean(caption).skipped == "other language"
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "El Capitan at sunset", "a beach in Playa del Carmen", "Rio de Janeiro", "Van Gogh painting", "a van parked",
+        "crème brûlée with raspberries", "a jalapeño pepper", "Häagen-Dazs ice cream", "Zürich train station",
+        "Das Boot movie poster", "Der Spiegel magazine on a table", "Die cast model cars", "Las Vegas skyline",
+        "Chili con carne", "Pikachu, Bulbasaur, Squirtle", "iphone smartphone selfie", "skateboarder grinding",
+        "Lamborghini Huracan Evo Spyder", "dog", "men in suits", "LOS ANGELES TRAFFIC JAM",
+    ],
+)  # fmt: skip
+def test_names_and_borrowed_words_are_english(parser: CaptionParser, caption: str) -> None:
+    assert not parser.clean(caption).skipped
+
+
+def test_a_page_without_a_space_is_no_caption(parser: CaptionParser) -> None:
+    parsed = list(parser.parse(["dog" * 400_000, "a cat " * 200_000]))
+    assert [entry.skipped for entry in parsed] == ["no words", ""]
+    assert tags(parsed[1]) == {"cat"}
 
 
 def test_order_is_kept_across_skipped_captions(parser: CaptionParser) -> None:

@@ -159,6 +159,50 @@ def test_standard_input_is_json_lines(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert read("-")[0] == [CaptionRow("/a.jpg", ("a dog",))]
 
 
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it after `<&-`
+    with pytest.raises(InputError, match=r"Standard input is closed\."):
+        read("-")
+
+
+def test_bad_rows_of_standard_input_say_where_they_are_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAMKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"{broken\n")))
+    assert read("-")[1] == [BadRow("standard input, line 1", "not JSON")]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_cells_that_are_no_utf8_are_bad_rows(tmp_path: Path, ending: str) -> None:
+    separator = b"\t" if ending == "tsv" else b","
+    path = tmp_path / f"latin.{ending}"
+    rows = [b"image", b"caption"], [b"/a.jpg", b"a caf\xe9"], [b"/b.jpg", "a café".encode()]
+    path.write_bytes(b"\n".join(separator.join(row) for row in rows))
+    assert read(path) == ([CaptionRow("/b.jpg", ("a café",))], [BadRow(f"latin.{ending}, line 2", "not UTF-8")])
+
+
+def test_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(InputError, match=r"a\.csv: it is empty\."):
+        read(tmp_path / "a.csv")
+
+
+def test_a_table_in_utf16(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image,caption\na.jpg,A dog\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"a\.csv: not UTF-8\. Save it as UTF-8\."):
+        read(tmp_path / "a.csv")
+
+
+def test_parquet_that_is_damaged_inside(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table({"image": ["/a.jpg"] * 9, "caption": [f"a dog {number}" for number in range(9)]})
+    pyarrow.parquet.write_table(table, path)
+    content = bytearray(path.read_bytes())
+    content[4:60] = b"\xff" * 56
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.parquet: not a readable Parquet file .*Copy it anew"):
+        read(path)
+
+
 def test_a_folder_stands_for_the_caption_files_in_it(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl"):
         (tmp_path / name).write_text(json.dumps({"image": f"/{name}", "caption": "x"}))
