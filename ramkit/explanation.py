@@ -85,6 +85,14 @@ def explain(
     return [found[word] for word in words]
 
 
+def can_explain(tagger: Tagger) -> bool:
+    """Whether `explain` knows models of this kind."""
+    try:
+        return bool(_decoder_of(tagger) and tagger.token_places)
+    except InputError:
+        return False
+
+
 def _decoder_of(tagger: Tagger) -> AlignmentDecoder:
     decoder = tagger.head.decoder
     if not isinstance(decoder, AlignmentDecoder):

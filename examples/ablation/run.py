@@ -58,7 +58,7 @@ def trained(root: Path, row: str, seed: int) -> Artifact:
 
 def measured(root: Path, model: Artifact, labelled: LabelledSet, texts: Path) -> dict[str, float]:
     """mAP of a model on the labelled photos; names that it never saw are asked as its own tags are."""
-    config = EvaluateConfig(descriptions=str(texts), resamples=0)
+    config = EvaluateConfig(descriptions=str(texts), resamples=0, pictures=False)
     rows = [ModelRow(model=str(model.path))]
     return read_metrics(evaluate(artifacts=root, config=config, labelled=labelled, models=rows, track=console.track))
 

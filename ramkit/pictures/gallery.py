@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ramkit.errors import InputError
-from ramkit.explanation import Explanation, explain
+from ramkit.explanation import Explanation, can_explain, explain
 from ramkit.measuring.measured import Measured
 from ramkit.measuring.surprises import choose, margins, told
 from ramkit.photos import read_photo
@@ -63,8 +63,10 @@ def gallery(measured: Measured, tagger: Tagger | None, track: Track = silent) ->
     """Exhibits by their heading; a photo that is no longer there is left out.
 
     Args:
-        tagger: explains what it told; None for a model that cannot.
+        tagger: explains what it told, where its kind can be explained; None for a model that cannot.
     """
+    if tagger is not None and not can_explain(tagger):
+        tagger = None
     chosen = choose(measured)
     wanted = [(kind, place) for kind in HEADINGS for place in getattr(chosen, kind)]
     found: dict[str, list[Exhibit]] = {HEADINGS[kind]: [] for kind, _ in wanted}

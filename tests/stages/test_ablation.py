@@ -50,18 +50,18 @@ def test_the_script_trains_measures_and_prints_each_row_once(
     base = 'image_encoder = "test_efficientnet"\nimage_weights = ""\nimage_size = 64\nquery_width = 16\nheads = 2\n'
     base += 'hidden = 32\nepochs = 1\nbatch = 4\nwarmup_steps = 2\nhold_out = ["coffee"]\n'
     (tmp_path / "rows" / "base.toml").write_text(base)
-    for row in "cf":
+    for row in ("c", "itc"):
         (tmp_path / "rows" / f"{row}.toml").write_text((FOLDER / f"{row}.toml").read_text())
     labels = tmp_path / "labels.jsonl"
     shown = [{"image": photo, "labels": SHOWN[Path(photo).name.partition("-")[0]][0]} for photo in photos]
     labels.write_text("\n".join(map(json.dumps, shown)))
     monkeypatch.setattr(made, "HERE", tmp_path / "rows")
-    given = ["run.py", str(labels), "--rows", "c", "f", "--seeds", "0", "1", "--artifacts", str(ready.root)]
+    given = ["run.py", str(labels), "--rows", "c", "itc", "--seeds", "0", "1", "--artifacts", str(ready.root)]
     monkeypatch.setattr("sys.argv", given)
     made.main()
     first = capsys.readouterr().out
     assert first.splitlines()[:2] == ["| row | all | seen | never seen |", "|---|---|---|---|"]
-    assert [line[:4] for line in first.splitlines()[2:]] == ["| c ", "| f "]
+    assert [line[:6] for line in first.splitlines()[2:]] == ["| c | ", "| itc "]
     assert first.count(" ± ") == 6
     assert artifact.versions(ready.root, "model") == [1, 2, 3, 4]
     assert {artifact.find(ready.root, "model", str(n)).config["seed"] for n in (1, 2)} == {0}

@@ -501,6 +501,17 @@ def test_a_report_has_pictures_and_one_page_that_holds_them(
     assert [path.name for path in (home.root / "report").iterdir() if path.is_dir()] == ["v1", "v2"]
 
 
+@pytest.mark.parametrize("alignment", ["itc", "itm"])
+def test_a_model_that_cannot_be_explained_has_its_pictures(
+    home: Home, photos: list[str], tmp_path: Path, alignment: str
+) -> None:
+    home.train(validation=0.3, alignment=alignment)
+    made, _ = run(home, write_labels(tmp_path / "labels.jsonl", photos, with_dog), pictures=True, resamples=0)
+    text = made.file("report.html").read_text(encoding="utf-8")
+    assert "cat-" in text, "the gallery's photos"
+    assert "descriptions in use" not in text
+
+
 def test_a_model_that_asks_by_template_may_be_asked_by_descriptions(
     home: Home, photos: list[str], tmp_path: Path
 ) -> None:
