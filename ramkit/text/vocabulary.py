@@ -99,8 +99,10 @@ def with_synonyms(tags: Sequence[Tag]) -> Naming:
 
 
 def shortened(name: str) -> Iterator[str]:
-    """A name, then its last words, as long as they name a thing: glazed donut shop, donut shop, shop."""
+    """A name, then its last words, as long as they name a thing: glazed donut shop, donut shop, shop; take off."""
     yield name
+    if name in lexicon.PHRASAL:
+        return
     words = name.split(" ")
     for start in range(1, len(words)):
         if " ".join(words[start - 1 :]) in lexicon.OPAQUE:

@@ -45,6 +45,7 @@ def test_a_compound_is_also_what_its_last_word_says_unless_opaque() -> None:
     naming = build(of(chocolate_cake=5, cake=5, hot_dog=5, dog=5), min_count=3)
     assert naming.resolve("chocolate cake") == ("chocolate cake", "cake")
     assert naming.resolve("hot dog") == ("hot dog",)
+    assert build(of(take_off=9), min_count=3).resolve("take off") == ("take off",), 'no "off"'
     alone = build(of(chocolate_cake=5, cake=5), min_count=3, implied=False)
     assert alone.resolve("chocolate cake") == ("chocolate cake",)
 
