@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 _LISTED = 10
 _MOST_TAGS = 40
 _SPLITS = ("mAP_in_vocabulary", "mAP_open_set", "mAP_in_vocabulary_by_name", "mAP_not_by_name")
-_POINTS = {
-    "given": "given, one for all",
-    "per tag": "the model's, per tag",
-    "best": "best for these photos, one for all",
-    "best per tag": "best for these photos, per tag",
-}
 
 
 def evaluate(
@@ -144,6 +138,8 @@ def _print_per_tag(per_tag: list[dict[str, Any]]) -> None:
 
 
 def _print_figures(metrics: dict[str, Any], mean: str) -> None:
+    from ramkit.measuring.figures import POINTS
+
     intervals = metrics.get("intervals", {})
     known, by_alias = metrics["names_in_vocabulary"], metrics["names_in_vocabulary_by_alias"]
     title = (
@@ -160,27 +156,35 @@ def _print_figures(metrics: dict[str, Any], mean: str) -> None:
     ]
     console.print_table(title, ["measure", "value", "95 %"], rows)
     at = [
-        [_POINTS[row["thresholds"]], "" if row["threshold"] is None else f"{row['threshold']:.3f}",
+        [POINTS[row["thresholds"]], "" if row["threshold"] is None else f"{row['threshold']:.3f}",
          *(row[key] for key in ("precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1"))]
         for row in metrics["at"]
     ]  # fmt: skip
-    columns = ["thresholds", "", "precision", "recall", "F1", "macro precision", "macro recall", "macro F1"]
-    console.print_table("", columns, at)
+    columns = ["thresholds", "", "P", "R", "F1", "macro\nP", "macro\nR", "macro\nF1"]
+    console.print_table(
+        "Precision (P), recall (R) and F1: of all pairs, and their means over names (macro)", columns, at
+    )
 
 
 def _print_side_by_side(models: list[dict[str, Any]], mean: str) -> None:
     """With paired differences to the first: the interval is that of the difference on the same resampled photos."""
     rows = []
     for row in models:
-        change = row["difference"]
-        differs = row is not models[0]
         names = (mean, "mAP_in_vocabulary", "mAP_open_set", "best_f1")
-        rows.append(
-            [row["model"], *("" if row[name] is None else f"{row[name]:.3f}" for name in names),
-             f"{change['mAP']:+.3f}" if differs else "", _interval(change["mAP_interval"]) if differs else ""]
-        )  # fmt: skip
+        figures = ["" if row[name] is None else f"{row[name]:.3f}" for name in names]
+        change = row["difference"]
+        differs = row is not models[0] and change["mAP"] is not None
+        difference = f"{change['mAP']:+.3f}\n{_interval(change['mAP_interval'])}".rstrip() if differs else ""
+        rows.append([row["model"], *figures, difference])
     if rows:
-        columns = ["model", mean.replace("_", " "), "in vocabulary", "open-set", "best F1", "difference in mAP", "95 %"]
+        columns = [
+            "model",
+            mean.replace("_", "\n"),
+            "in voca-\nbulary",
+            "open-\nset",
+            "best\nF1",
+            "mAP, difference\nand its 95 %",
+        ]
         console.print_table("Side by side, on the same photos", columns, rows)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ramkit.errors import InputError
-from ramkit.labels.labelled import LabelledPhoto, LabelledSet
+from ramkit.labels.labelled import LabelledPhoto, LabelledSet, spoken
 from ramkit.photos import find_photos
 
 _PARTS = frozenset({"train", "training", "val", "valid", "validation", "test"})
@@ -24,4 +24,4 @@ def read_folders(folder: Path) -> LabelledSet:
         if len(parts) < 2:
             raise InputError(f"{reference}: lies in no class's folder.", cure="Put it into one, named as the class.")
         photos.append(LabelledPhoto(reference, [parts[0]]))
-    return LabelledSet(photos, names)
+    return LabelledSet(photos, names, spoken(names))

@@ -10,7 +10,7 @@ from typing import Any
 from ramkit.errors import InputError, MissingError
 from ramkit.files import cache_directory
 from ramkit.labels.images import ImageFinder
-from ramkit.labels.labelled import LabelColumns, LabelledPhoto, LabelledSet, of_photos
+from ramkit.labels.labelled import LabelColumns, LabelledPhoto, LabelledSet, of_photos, spoken
 from ramkit.photo_shards import PhotoShards
 
 _SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
@@ -37,7 +37,7 @@ def read_dataset(name: str, columns: LabelColumns, finder: ImageFinder) -> Label
             )
     classes = _classes(dataset.features, columns.labels.split("."))
     photos = list(_photos(name, dataset, columns, classes, finder))
-    return LabelledSet(photos, classes) if classes else of_photos(photos)
+    return LabelledSet(photos, classes, spoken(classes)) if classes else of_photos(photos)
 
 
 def _open(name: str, columns: LabelColumns) -> Any:

@@ -47,9 +47,26 @@ def joined(sets: Sequence[LabelledSet]) -> LabelledSet:
     return LabelledSet([photo for one in sets for photo in one.photos], list(names), texts, " ".join(remarks))
 
 
+def united(labelled: LabelledSet) -> LabelledSet:
+    """The same set with every photo once: what several rows tell of one is true of it together, and is told."""
+    labels: dict[str, dict[str, None]] = {}
+    for photo in labelled.photos:
+        labels.setdefault(photo.image, {}).update(dict.fromkeys(photo.labels))
+    if not (again := len(labelled.photos) - len(labels)):
+        return labelled
+    told = f"Rows of photos that came before: {again:,}; what several tell of a photo is taken together."
+    photos = [LabelledPhoto(image, list(own)) for image, own in labels.items()]
+    return replace(labelled, photos=photos, remark=" ".join(part for part in (labelled.remark, told) if part))
+
+
+def spoken(names: Iterable[str]) -> dict[str, str]:
+    """How names with underscores are asked: as people write them. Others are asked as they are."""
+    return {name: name.replace("_", " ") for name in names if "_" in name}
+
+
 def with_names(labelled: LabelledSet, names: Sequence[str]) -> LabelledSet:
     """The same photos asked for other names; labels that are not among them are told, not asked."""
     left = sorted({name for photo in labelled.photos for name in photo.labels} - set(names))
-    told = f"{len(left)} names among the labels are not asked: {', '.join(left[:5])}{', …' * (len(left) > 5)}."
+    told = f"{len(left)} names among the labels are not asked: {', '.join(left[:5])}{', …' if len(left) > 5 else '.'}"
     remark = " ".join(part for part in (labelled.remark, told if left else "") if part)
     return replace(labelled, names=list(dict.fromkeys(names)), remark=remark)

@@ -29,7 +29,7 @@ def read_table(path: Path, columns: LabelColumns, finder: ImageFinder) -> Labell
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
             rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
-            header = list(reader.fieldnames or [])
+            header = [name or "" for name in reader.fieldnames or []]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not readable as a table ({error}).", cure="Save it as CSV in UTF-8.") from None
     if columns.image not in header:
@@ -37,6 +37,7 @@ def read_table(path: Path, columns: LabelColumns, finder: ImageFinder) -> Labell
             f"{path}: no column {columns.image!r}; it has {', '.join(map(repr, header))}.",
             cure="Name it: --image-field",
         )
+    _check_cells(path, header, rows)
     images = [finder.reference(_image(row[columns.image], columns, where)) for where, row in rows]
     if columns.labels in header:
         lists = _lists([row[columns.labels] or "" for _, row in rows])
@@ -44,6 +45,24 @@ def read_table(path: Path, columns: LabelColumns, finder: ImageFinder) -> Labell
     names = [name for name in header if name != columns.image]
     flags = [_flags(row, names, columns, where) for where, row in rows]
     return LabelledSet([LabelledPhoto(image, own) for image, own in zip(images, flags, strict=True)], names)
+
+
+def _check_cells(path: Path, header: Sequence[str], rows: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Refuse what would be read as something else: two columns of one name, a row with more or fewer cells.
+
+    Raises:
+        InputError: names it.
+    """
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise InputError(f"{path}: two columns are called {twice[0]!r}.", cure="Give each a name of its own.")
+    for where, row in rows:
+        spare, found = row.get(None, ()), sum(value is not None for value in row.values())  # type: ignore[call-overload]
+        if spare or found < len(header):
+            cells = len(header) + len(spare) if spare else found
+            raise InputError(
+                f"{where}: {cells} cells, the header names {len(header)}.",
+                cure="Put a cell that holds commas into quotes, and leave empty cells between theirs.",
+            )
 
 
 def names_in(row: Any, columns: LabelColumns, where: str) -> list[str]:

@@ -24,7 +24,7 @@ _KNOWN = (
 def read_labels(
     sources: Sequence[str], columns: LabelColumns | None = None, *, images: Sequence[str] = ()
 ) -> LabelledSet:
-    """All photos of the sources, one source after another.
+    """All photos of the sources, one source after another, each photo once.
 
     Args:
         images: folders and shards with the photos that annotations name; none means beside the annotations.
@@ -32,7 +32,7 @@ def read_labels(
     Raises:
         InputError: a source that is missing or of another kind, a row that cannot be used, or no photo at all.
     """
-    found = labelled.joined([_read(source, columns or LabelColumns(), images) for source in sources])
+    found = labelled.united(labelled.joined([_read(source, columns or LabelColumns(), images) for source in sources]))
     if not found.photos:
         raise InputError(f"{', '.join(sources)}: no photo with labels.", cure="Check the source.")
     return found

@@ -12,6 +12,12 @@ import numpy.typing as npt
 from ramkit.measuring import metrics
 from ramkit.measuring.measured import Measured
 
+POINTS = {  # the thresholds that figures are told at, as people read them
+    "given": "given, for all",
+    "per tag": "the model's, per tag",
+    "best": "best here, for all",
+    "best per tag": "best here, per tag",
+}
 _TOP = (1, 5)
 
 
@@ -95,7 +101,7 @@ def difference(one: Figures, other: Figures) -> dict[str, Any]:
     """mAP of one less that of the other, on the same photos and resamples: the photos' own difficulty falls out."""
     value = metrics.mean_over_tags(one.average_precisions) - metrics.mean_over_tags(other.average_precisions)
     drawn = _means(one.resampled) - _means(other.resampled)
-    return {"mAP": _number(value), "mAP_interval": _interval(drawn, _number(value))}
+    return {"mAP": _number(value), "mAP_interval": _interval(drawn, _number(value), least=-1.0)}
 
 
 def per_tag_csv(rows: list[dict[str, Any]]) -> str:
@@ -147,10 +153,11 @@ def _means(resampled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.divide(sums, counts, out=np.full(len(resampled), np.nan), where=counts > 0)
 
 
-def _interval(drawn: npt.NDArray[np.float64], estimate: float | None) -> list[float] | None:
+def _interval(drawn: npt.NDArray[np.float64], estimate: float | None, *, least: float = 0.0) -> list[float] | None:
+    """Its ends, no further than the figure itself can go: from `least` to 1."""
     if estimate is None or np.isnan(drawn).all():
         return None
-    return list(metrics.interval(drawn, estimate))
+    return [min(max(end, least), 1.0) for end in metrics.interval(drawn, estimate)]
 
 
 def _number(value: float) -> float | None:

@@ -15,7 +15,7 @@ from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.features import Encoding
 from ramkit.measuring.measured import Name, Scale
-from ramkit.tagger import Tagger
+from ramkit.tagger import BUNDLED, Tagger
 from ramkit.text.encoders import load_text_encoder
 
 Texts = Mapping[str, Sequence[str]]  # descriptions by name, in lower case
@@ -65,7 +65,7 @@ class TaggerScorer:
         self._tagger, self._queries, self._reweighting = tagger, queries, reweighting
         by_template = (tagger.config.queries if queries == "own" else queries) == "template"
         self._texts = {} if by_template else dict(texts or {})
-        self.name = tagger.source.name
+        self.name = tagger.source.path.name if tagger.source.path.parent == BUNDLED else tagger.source.name
         self.threshold: float | None = tagger.threshold
         self.columns = [_column(tagger, name, asked.get(name, ""), self._texts) for name in names]
 
@@ -175,12 +175,13 @@ def _settings_of(tagger: Tagger, queries: str, texts: Texts | None, reweighting:
     several = bool((tagger.vocabulary.counts > 1).any())
     by_descriptions = trained.get("queries", "descriptions") == "descriptions"
     own = tagger.config.queries == "descriptions" and (several or bool(texts))
+    described = {"own": own, "template": False, "descriptions": True}[queries]
     return Settings(
         text=trained["text_loss"] > 0 if "text_loss" in trained else None,
         tag=trained["tag_loss"] > 0 if "tag_loss" in trained else None,
         described_in_training=by_descriptions and (several or trained.get("queries_at_inference") == "template"),
-        described_at_inference={"own": own, "template": False, "descriptions": True}[queries],
-        reweighting=tagger.config.reweighting and reweighting,
+        described_at_inference=described,
+        reweighting=described and tagger.config.reweighting and reweighting,  # a template alone leaves nothing to weigh
     )
 
 

@@ -1,5 +1,6 @@
 """The charts of a report, each a PNG: how far scores part true from wrong, and where they do not."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ from ramkit.measuring.figures import Figures
 from ramkit.measuring.measured import Measured
 from ramkit.measuring.reliability import reliability
 from ramkit.measuring.surprises import Confusion, least_logits
-from ramkit.pictures.style import COLOURS, DASHES, HATCHES, INK, MUTED, drawing, png, written
+from ramkit.pictures.style import COLOURS, DASHES, HATCHES, INK, MUTED, drawing, in_figures, png, written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMED = 40  # tags that a chart names one by one; of more, the best and the worst half as many
+_NONE_TRUE = "none is true of a photo"
 _MODELS = 4  # rows of score distributions
 
 
@@ -36,6 +38,8 @@ class Shown:
 
 def score_distributions(models: Sequence[Shown]) -> bytes:
     """Logits of true and of wrong photo–tag pairs: a row a model, names of the vocabulary and open-set ones apart."""
+    from matplotlib.ticker import MaxNLocator
+
     groups = _groups(models[0].measured)
     rows = models[:_MODELS]
     with drawing(4.6 * len(groups), 0.4 + 2.5 * len(rows)) as figure:
@@ -44,9 +48,11 @@ def score_distributions(models: Sequence[Shown]) -> bytes:
             for cell, (title, columns) in zip(row, groups.items(), strict=True):
                 _distribution(cell, model.measured.logits[:, columns], model.measured.labels[:, columns])
                 cell.set_title(f"{written(model.name, 34)}: {title}", loc="left", fontsize=9)
+                cell.set_xlabel(model.measured.scale)
+                cell.xaxis.set_major_locator(MaxNLocator(7))
                 if np.isfinite(limit := np.median(least_logits(model.measured)[columns])):
                     cell.axvline(limit, color=INK, linewidth=1, linestyle=":")
-                cell.set_xlabel(f"{model.measured.scale} (dotted: threshold, median of the names)")
+                    cell.set_xlabel(f"{model.measured.scale} (dotted: threshold, median of the names)")
         for row in axes:
             row[0].set_ylabel("share of pairs")
         return png(figure)
@@ -79,12 +85,14 @@ def side_by_side(models: Sequence[Shown]) -> bytes:
     """mAP of all models on names of the vocabulary and on open-set ones, with 95 % intervals where there are any."""
     groups = _groups(models[0].measured)
     keys = {"in the vocabulary": "mAP_in_vocabulary", "open-set": "mAP_open_set"}
-    width = 0.8 / len(models)
+    width = min(0.8 / len(models), 0.35)
     with drawing(max(4.6, 1.4 + 1.1 * len(models) * len(groups)), 3.2) as figure:
         axes = figure.add_subplot()
         for number, model in enumerate(models):
             for place, group in enumerate(groups):
-                value = model.figures.values[keys[group]] or 0.0
+                value = model.figures.values[keys[group]]
+                if value is None:
+                    continue
                 interval = (model.figures.values.get("intervals") or {}).get(keys[group])
                 at = place + (number - (len(models) - 1) / 2) * width
                 error = None if interval is None else [[max(value - interval[0], 0)], [max(interval[1] - value, 0)]]
@@ -95,7 +103,11 @@ def side_by_side(models: Sequence[Shown]) -> bytes:
                 )  # fmt: skip
                 top = value if interval is None else interval[1]
                 axes.annotate(f"{value:.3f}", (at, top), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+        for place, columns in enumerate(groups.values()):
+            if not models[0].measured.labels[:, columns].any():
+                axes.annotate(_NONE_TRUE, (place, 0), (0, 6), textcoords="offset points", ha="center", color=MUTED)
         counts = [f"{group}\n({len(columns)} names)" for group, columns in groups.items()]
+        axes.set_xlim(-0.5, len(groups) - 0.5)
         axes.set_xticks(range(len(groups)), counts)
         axes.set_ylabel("mAP (lines: 95 % intervals)")
         axes.set_ylim(0, 1.08)
@@ -109,10 +121,12 @@ def precision_recall(models: Sequence[Shown]) -> bytes:
     from sklearn.metrics import precision_recall_curve
 
     groups = _groups(models[0].measured)
-    with drawing(4.2 * len(groups), 3.7) as figure:
+    with drawing(4.2 * len(groups), 3.7 + 0.2 * math.ceil(len(models) / 2)) as figure:
         panels = figure.subplots(1, len(groups), squeeze=False)[0]
         for axes, (title, columns) in zip(panels, groups.items(), strict=True):
             _equal_f1(axes)
+            if not models[0].measured.labels[:, columns].any():
+                axes.annotate(_NONE_TRUE, (0.5, 0.5), ha="center", color=MUTED)
             for number, model in enumerate(models):
                 labels = model.measured.labels[:, columns].ravel()
                 if not labels.any():
@@ -126,19 +140,20 @@ def precision_recall(models: Sequence[Shown]) -> bytes:
             axes.set(title=title, xlabel="recall", xlim=(0, 1), ylim=(0, 1.02))
             axes.set_aspect("equal")
         panels[0].set_ylabel("precision (grey: equal F1)")
-        panels[-1].legend(fontsize=8, loc="upper right")
+        handles, names = next(told for panel in panels if (told := panel.get_legend_handles_labels())[0])
+        figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=2)
         return png(figure)
 
 
 def _equal_f1(axes: "Axes") -> None:
-    recall = np.linspace(0.01, 1, 200)
     for f1 in (0.2, 0.4, 0.6, 0.8):
-        there = recall > f1 / (2 - f1)
-        precision = f1 * recall[there] / (2 * recall[there] - f1)
-        axes.plot(recall[there], precision, color="#bbbbbb", linewidth=0.7)
+        end = f1 / (2 - f1)  # precision where recall is 1, and the other way round
+        recall = np.geomspace(end, 1, 200)
+        axes.plot(recall, f1 * recall / (2 * recall - f1), color="#bbbbbb", linewidth=0.7)
         axes.annotate(
-            f"{f1}", (1.0, f1 / (2 - f1)), (-2, 2), textcoords="offset points", color=MUTED, fontsize=7, ha="right"
-        )
+            f"{f1}", (1.0, end), (3, 0), textcoords="offset points", color=MUTED, fontsize=7, va="center",
+            annotation_clip=False,
+        )  # fmt: skip
 
 
 def _thinned(values: npt.NDArray[np.float64], most: int = 1500) -> npt.NDArray[np.int64]:
@@ -200,9 +215,9 @@ def reliability_curve(claims: Sequence[tuple[str, npt.NDArray[np.floating]]], la
             axes.plot(found.claimed, found.true, label=told, markersize=4, **style)
             counts.plot(found.claimed, found.pairs, markersize=3, **style)
         axes.set(ylabel="share that is true", xlim=(0, 1), ylim=(-0.02, 1.02))
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
         counts.set_yscale("log")
-        counts.yaxis.set_major_formatter("{x:,.0f}")
+        in_figures(counts.yaxis, lambda pairs: f"{pairs:,.0f}")
         counts.set(xlabel="score (dotted: if it were the chance)", ylabel="pairs")
         return png(figure)
 

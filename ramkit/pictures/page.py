@@ -4,7 +4,8 @@ What comes from people (names, paths, descriptions) is escaped; a content securi
 styles and inline pictures, should anything slip through.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
@@ -31,10 +32,19 @@ $body
 """)
 
 
+@dataclass(frozen=True)
+class Table:
+    """Figures beneath a heading: the first column names, the others hold numbers."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
 def page(
     title: str,
     about: Sequence[str],
-    figures: Sequence[tuple[str, Any]],
+    tables: Sequence[Table],
     charts: Sequence[tuple[str, str, bytes]],
     per_tag: Sequence[Mapping[str, Any]],
     exhibits: Mapping[str, Sequence[Exhibit]],
@@ -43,12 +53,12 @@ def page(
 
     Args:
         about: paragraphs at its head.
-        figures: (measure, value) rows.
+        tables: those that come before the charts.
         charts: (heading, remark, PNG) each.
         per_tag: rows of `Figures.per_tag`.
         exhibits: photos by their heading.
     """
-    parts = [*(f'<p class="muted">{escape(line)}</p>' for line in about), _figures_table(figures)]
+    parts = [*(f'<p class="muted">{escape(line)}</p>' for line in about), *map(_table, tables)]
     for heading, remark, picture in charts:
         source = data_uri(picture, "image/png")
         parts.append(f"<h2>{escape(heading)}</h2><p>{escape(remark)}</p>")
@@ -57,8 +67,10 @@ def page(
     if any(exhibits.values()):
         parts.append("<h2>Photos</h2>")
         parts.append(
-            "<p>✓ told and true, ✗ told and not true, ○ true and not told. Attention tells where the decoder looked, "
-            "not why. What is like a name are places where the direct similarity, asked of each alone, is highest.</p>"
+            "<p>✓ told and true, ✗ told and not true, ○ true and not told, · neither. Before a description stands its "
+            "weight. Maps go from dark (least) to yellow (most), each on a scale of its own. Attention tells where the "
+            "decoder looked, not why. What is like a name are places where the direct similarity, asked of each alone, "
+            "is highest.</p>"
         )
     for heading, photos in exhibits.items():
         if photos:
@@ -66,9 +78,11 @@ def page(
     return _PAGE.substitute(title=escape(title), style=_STYLE.read_text(encoding="utf-8"), body="\n".join(parts))
 
 
-def _figures_table(figures: Sequence[tuple[str, Any]]) -> str:
-    rows = "".join(f'<tr><td>{escape(name)}</td><td class="number">{_cell(value)}</td></tr>' for name, value in figures)
-    return f'<h2>Figures</h2><div class="wide"><table>{rows}</table></div>'
+def _table(table: Table) -> str:
+    head = _row("th", map(escape, table.columns)) if any(table.columns) else ""
+    body = "".join(_row("td", map(_cell, row)) for row in table.rows)
+    inner = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+    return f'<h2>{escape(table.heading)}</h2><div class="wide">{inner}</div>'
 
 
 def _names_table(per_tag: Sequence[Mapping[str, Any]]) -> str:
@@ -76,15 +90,12 @@ def _names_table(per_tag: Sequence[Mapping[str, Any]]) -> str:
     kept = sorted(per_tag, key=lambda row: (-row["positives"], str(row["tag"])))[:_ROWS]
     columns = ("tag", "positives", "ap", "precision", "recall", "f1", "threshold")
     titles = ("name", "photos", "AP", "precision", "recall", "F1", "threshold")
-    head = "".join(f'<th class="{_kind(n)}">{title}</th>' for n, title in enumerate(titles))
-    body = "".join(
-        "<tr>" + "".join(f'<td class="{_kind(n)}">{_cell(row[key])}</td>' for n, key in enumerate(columns)) + "</tr>"
-        for row in kept
-    )
+    head = _row("th", titles)
+    body = "".join(_row("td", (_cell(row[key]) for key in columns)) for row in kept)
     more = f"the {len(kept)} with the most photos; " if len(kept) < len(per_tag) else ""
     return (
         f"<h2>Names</h2><details><summary>{len(per_tag):,} names ({more}all in per_tag.csv)</summary>"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>'
+        f'<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div></details>'
     )
 
 
@@ -121,8 +132,10 @@ def _score(entry: Told) -> str:
     return f'<td class="number">{entry.score:.3f}</td>'
 
 
-def _kind(column: int) -> str:
-    return "number" if column else "name"
+def _row(tag: str, cells: Iterable[str]) -> str:
+    """A row of a table, its cells as HTML: a name, then numbers."""
+    kinds = (("number" if number else "name", cell) for number, cell in enumerate(cells))
+    return "<tr>" + "".join(f'<{tag} class="{kind}">{cell}</{tag}>' for kind, cell in kinds) + "</tr>"
 
 
 def _cell(value: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ramkit.pictures.style import COLOURS, DASHES, MUTED, drawing, png, written
+from ramkit.pictures.style import COLOURS, DASHES, MUTED, drawing, in_figures, png, written
 from ramkit.ram.paradigm_times import PARADIGMS, Times
 
 _MARKS = {"ITC": "o", "ITTA": "s", "ITM": "^"}
@@ -19,8 +19,8 @@ def picture(times: Times, machine: Mapping[str, object]) -> bytes:
     with drawing(6.6, 4.4) as figure:
         axes = figure.add_subplot()
         axes.set(xscale="log", yscale="log", xlabel="tags asked of an image", ylabel="seconds an image")
-        axes.xaxis.set_major_formatter(lambda tags, _: f"{tags:,.0f}")
-        axes.yaxis.set_major_formatter(lambda seconds, _: f"{seconds:,g}")
+        in_figures(axes.xaxis, lambda tags: f"{tags:,.0f}")
+        in_figures(axes.yaxis, lambda seconds: f"{seconds:,g}")
         for number, name in enumerate(PARADIGMS):
             style: dict[str, Any] = {"color": COLOURS[number], "marker": _MARKS[name]}
             entries = times.of(name)

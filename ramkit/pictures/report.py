@@ -8,16 +8,19 @@ import numpy as np
 
 from ramkit.files import write_whole
 from ramkit.measuring.calibration import sigmoid
+from ramkit.measuring.figures import POINTS, difference
 from ramkit.measuring.measured import Measured
 from ramkit.measuring.surprises import confusions
 from ramkit.pictures import charts
 from ramkit.pictures.charts import Shown
 from ramkit.pictures.gallery import gallery
-from ramkit.pictures.page import page
+from ramkit.pictures.page import Table, page
 from ramkit.progress import Track, silent
 from ramkit.tagger import Tagger
 
 PAGE = "report.html"
+_AT = ("precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1")
+_SIDE = ("mAP", "mAP_in_vocabulary", "mAP_open_set", "best_f1")
 _CAPTIONS = "Labels are what captions mention, and captions leave much out: many a name told 'wrongly' here is right."
 
 
@@ -40,20 +43,47 @@ def write_pictures(
         *([_CAPTIONS] if str(about["labels_from"]).startswith("captions") else []),
         *([str(about["remark"])] if about.get("remark") else []),
     ]
-    figures = [
-        (name.replace("_", " "), value)
-        for name, value in own.figures.values.items()
-        if isinstance(value, int | float | str)
-    ]
     text = page(
         f"ramkit report: {own.name}",
         remarks,
-        figures,
+        _tables(models),
         [(heading, remark, picture) for _, heading, remark, picture in drawn],
         own.figures.per_tag,
         gallery(own.measured, tagger, track),
     )
     write_whole(folder / PAGE, text)
+
+
+def _tables(models: Sequence[Shown]) -> list[Table]:
+    """The figures of the first model with their intervals, and those of all side by side."""
+    values = models[0].figures.values
+    intervals = values.get("intervals") or {}
+    names = [name for name in values if name.startswith(("mAP", "top_")) and values[name] is not None]
+    measures = [[name.replace("_", " "), values[name], _interval(intervals.get(name))] for name in names]
+    measures.append(["F1 at the given threshold", values["f1"], _interval(intervals.get("f1"))])
+    at = [
+        [POINTS[row["thresholds"]], *(row[key] for key in ("threshold", *_AT))] for row in values["at"]
+    ]  # fmt: skip
+    found = [
+        Table("Figures", ("", "value", "95 %"), measures),
+        Table("At thresholds", ("", "threshold", *(key.replace("_", " ").replace("f1", "F1") for key in _AT)), at),
+    ]
+    if len(models) > 1:
+        columns = ("model", "mAP", "in vocabulary", "open-set", "best F1", "difference in mAP", "95 %")
+        found.append(Table("Models on the same photos", columns, [_side(model, models[0]) for model in models]))
+    return found
+
+
+def _side(model: Shown, first: Shown) -> list[Any]:
+    row = [model.measured.model, *(model.figures.values[key] for key in _SIDE)]
+    if model is first:
+        return [*row, None, None]
+    change = difference(model.figures, first.figures)
+    return [*row, None if change["mAP"] is None else f"{change['mAP']:+.3f}", _interval(change["mAP_interval"])]
+
+
+def _interval(ends: Sequence[float] | None) -> str | None:
+    return None if ends is None else f"{ends[0]:.3f} … {ends[1]:.3f}"
 
 
 def _charts(models: Sequence[Shown], tagger: Tagger | None) -> list[tuple[str, str, str, bytes]]:

@@ -5,12 +5,14 @@ for print in grey. Figures are drawn without pyplot, so nothing is shared with o
 """
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -50,6 +52,21 @@ def drawing(width: float, height: float) -> Iterator["Figure"]:
 
     with matplotlib.rc_context(_SETTINGS | {"font.family": [name for name, _ in _fonts()]}):
         yield Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
+
+
+def in_figures(axis: "Axis", text: Callable[[float], str]) -> None:
+    """Write the ticks of a logarithmic axis as plain numbers; where it spans few decades 2 and 5 of each, too.
+
+    matplotlib's own between the decades are formulas, which are not drawn here.
+    """
+
+    def between(value: float, _: object) -> str:
+        low, high = sorted(axis.get_view_interval())
+        first = round(value / 10 ** math.floor(math.log10(value) + 1e-9))
+        return text(value) if high < 100 * low and first in (2, 5) else ""
+
+    axis.set_major_formatter(lambda value, _: text(value))
+    axis.set_minor_formatter(between)
 
 
 def png(figure: "Figure") -> bytes:

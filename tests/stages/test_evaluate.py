@@ -218,7 +218,7 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, photos: list[s
     source = write_labels(tmp_path / "labels.jsonl", [*photos, *spoilt], with_dog_or_cat)
     table = ramkit("evaluate", "--no-pictures", source, "--artifacts", home.root)
     assert table.code == 0
-    for text in ("Average precision", "open-set", "mAP in vocabulary", "best for these photos, per tag", "top 1 acc"):
+    for text in ("Average precision", "open-set", "mAP in vocabulary", "best here, per tag", "top 1 acc"):
         assert text in table.out
     assert f"1 of 18 photos are missing; the report lists all of them:\n  {tmp_path}/gone.jpg\n" in table.err
     assert f"error: {tmp_path}/bad.jpg: not an image" in table.err
@@ -401,7 +401,7 @@ def test_names_of_the_vocabulary_may_be_asked_by_template_or_by_given_texts(
     settings = [row["settings"] for row in read_metrics(made)["models"]]
     assert [one["described_at_inference"] for one in settings] == [False, True]
     assert settings[0] == {
-        "text": True, "tag": True, "described_in_training": True, "described_at_inference": False, "reweighting": True
+        "text": True, "tag": True, "described_in_training": True, "described_at_inference": False, "reweighting": False
     }  # fmt: skip
     with pytest.raises(InputError, match=r'asked by "descriptions", but none are given\. Name --descriptions\.'):
         evaluate(
@@ -450,7 +450,7 @@ def test_a_table_of_models_and_settings(
     given = ("evaluate", "--no-pictures", source, "--table", table, "--artifacts", home.root, "--resamples", 20)
     done = ramkit(*given)
     assert done.code == 0
-    assert "| (a) | by hand | ✓ | ✓ | ✓ | ✗ | ✓ | " in done.out
+    assert "| (a) | by hand | ✓ | ✓ | ✓ | ✗ | ✗ | " in done.out
     assert "| (b) | whole | ✓ | ✓ | ✓ | ✓ | ✓ | " in done.out
     assert r"(b) & whole & \checkmark & " in done.out
     made = artifact.find(home.root, "report")

@@ -97,6 +97,23 @@ def test_the_difference_of_two_models_is_surer_than_each() -> None:
     assert (same["mAP"], same["mAP_interval"]) == (0, [0, 0])
 
 
+def test_no_interval_leaves_what_a_figure_can_be() -> None:
+    labels = np.zeros((40, 2), dtype=bool)
+    labels[:2, 0] = labels[:39, 1] = True
+    logits = np.linspace(2, -2, 80, dtype=np.float32).reshape(40, 2)
+    logits[1, 0] = -1.5  # the second of two positives comes late
+    columns = [Name("rare", 0, 0.5), Name("common", 1, 0.5)]
+    given = Measured(["1.jpg"] * 40, [[]] * 40, columns, logits, labels)
+    found = figures(given, threshold=0.5, groups=groups_of(given), sampling=Sampling(500))
+    free = metrics.interval(found.resampled[:, 0], float(found.average_precisions[0]))
+    assert max(free) > 1, "moved as it is, it would"
+    for row in found.per_tag:
+        low, high = row["ap_interval"]
+        assert 0 <= low <= row["ap"] <= high <= 1
+    worse = figures(replace(given, logits=-logits), threshold=0.5, groups=groups_of(given), sampling=Sampling(500))
+    assert difference(worse, found)["mAP_interval"][0] < 0
+
+
 def test_the_table_has_a_row_a_tag() -> None:
     given = measured()
     rows = figures(given, threshold=0.5, groups=groups_of(given), sampling=Sampling(20)).per_tag

@@ -75,6 +75,16 @@ def test_a_shard_holds_photos_and_their_json(tmp_path: Path, name: str) -> None:
     assert read(source) == [LabelledPhoto(f"{source}::1.jpg", ["dog"]), LabelledPhoto(f"{source}::b/2.PNG", [])]
 
 
+def test_a_photo_of_several_rows_is_one_with_all_their_labels(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("image,labels\n1.jpg,dog\n2.jpg,\n1.jpg,cat\n1.jpg,dog\n")
+    found = whole(tmp_path / "l.csv")
+    assert told(found.photos) == {"1.jpg": ["dog", "cat"], "2.jpg": []}
+    assert len(found.photos) == 2
+    assert found.remark == "Rows of photos that came before: 2; what several tell of a photo is taken together."
+    again = whole(tmp_path / "l.csv", rows(tmp_path, {"image": "2.jpg", "labels": ["sea"]}))
+    assert told(again.photos) == {"1.jpg": ["dog", "cat"], "2.jpg": ["sea"]}
+
+
 def test_sources_come_one_after_another(tmp_path: Path) -> None:
     one = rows(tmp_path, {"image": "1.jpg", "labels": ["dog"]}, name="one.jsonl")
     other = shard(tmp_path, {"1.jpg": b"", "1.json": b'{"labels": ["cat"]}'})
@@ -176,6 +186,9 @@ def test_a_table_has_a_column_of_names_or_a_column_a_name(
         ("image,labels\n,dog\n", "l.csv, line 2: no 'image'."),
         ("image,dog,year\n1.jpg,1,2012\n", "l.csv, line 2: '2012' under 'year' is neither 0 nor 1, and there is no"),
         ("image,labels\n", "l.csv: no photo with labels."),
+        ("image,labels\n1.jpg,dog,cat\n", "l.csv, line 2: 3 cells, the header names 2. Put a cell that holds commas"),
+        ("image,dog,cat\n1.jpg,1,0\n2.jpg,1\n", "l.csv, line 3: 2 cells, the header names 3. Put a cell"),
+        ("image,dog,dog\n1.jpg,1,0\n", "l.csv: two columns are called 'dog'. Give each a name of its own."),
     ],
 )
 def test_a_bad_table_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -283,6 +296,9 @@ def test_a_photos_folder_is_its_label(tmp_path: Path) -> None:
     found = whole(tmp_path)
     assert told(found.photos) == {"1.jpg": ["red dog"], "2.PNG": ["cat"]}
     assert found.names == ["cat", "red dog", "zebra"]
+    assert not found.texts
+    touch(tmp_path / "set" / "fire_hydrant" / "1.jpg")
+    assert whole(tmp_path / "set").texts == {"fire_hydrant": "fire hydrant"}
 
 
 def test_folders_that_are_no_classes_are_told(tmp_path: Path) -> None:

@@ -6,21 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ramkit.measuring.figures import Sampling, figures, groups_of
+from ramkit.measuring.figures import Sampling, difference, figures, groups_of
 from ramkit.measuring.measured import Measured, Name
 from ramkit.measuring.surprises import Confusion
 from ramkit.pictures import charts
 from ramkit.pictures.charts import Shown
 from ramkit.pictures.gallery import Exhibit, Told, Why, as_jpeg, gallery
 from ramkit.pictures.heat import in_characters, overlay, thumbnail
-from ramkit.pictures.page import page
+from ramkit.pictures.page import Table, page
 from ramkit.pictures.report import write_pictures
-from ramkit.pictures.style import drawing, png, written
+from ramkit.pictures.style import drawing, in_figures, png, written
 
 ODD = ["<script>alert('x')</script>", 'a & b "c"', "$x_1$ 50 %", "猫", "قطة", "a very " * 12 + "long name", "é\tλ"]
 
@@ -70,6 +71,51 @@ def test_charts_hold_odd_names_and_other_models(few: Shown, chart: str) -> None:
 
 def test_charts_are_the_same_each_time(few: Shown) -> None:
     assert charts.per_tag(few) == charts.per_tag(few)
+
+
+def test_names_that_are_true_of_no_photo_are_not_drawn_as_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr(charts, "png", lambda figure: texts.extend(_texts(figure)) or png(figure))
+    given = shown(["dog", "tree", "sea"])
+    charts.side_by_side([given, given])
+    assert "0.000" not in texts
+    assert charts._NONE_TRUE not in texts
+    labels = given.measured.labels.copy()
+    labels[:, 2] = False  # the only open-set name
+    none = replace(given.measured, labels=labels)
+    told = Shown(none, figures(none, threshold=0.6, groups=groups_of(none), sampling=Sampling(20)))
+    for draw in (charts.side_by_side, charts.precision_recall):
+        texts.clear()
+        draw([told, told])
+        assert texts.count(charts._NONE_TRUE) == 1
+        assert "0.000" not in texts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [
+        (3, 60, ["5", "10", "20", "50"]),
+        (2, 8, ["2", "5"]),
+        (1, 90_000, ["1", "10", "100", "1,000", "10,000"]),
+    ],
+)
+def test_logarithmic_axes_are_written_in_plain_numbers(low: float, high: float, wanted: list[str]) -> None:
+    with drawing(3, 3) as figure:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [low, high])
+        axes.set_yscale("log")
+        axes.set_ylim(low, high)
+        in_figures(axes.yaxis, lambda value: f"{value:,.0f}")
+        png(figure)
+        ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+        seen = {tick.label1.get_text(): tick.get_loc() for tick in ticks if low <= tick.get_loc() <= high}
+    assert sorted((text for text in seen if text), key=seen.__getitem__) == wanted
+
+
+def _texts(figure: Any) -> list[str]:
+    from matplotlib.text import Text
+
+    return [text.get_text() for text in figure.findobj(Text)]
 
 
 def test_thousands_of_names_take_no_more_room_than_some() -> None:
@@ -174,8 +220,9 @@ def made(few: Shown) -> str:
     chart = ("<b>heading</b>", "a & b", charts.per_tag(few))
     rows = few.figures.per_tag
     return page(
-        ODD[0], [ODD[1]], [(ODD[0], 0.25), ("n", 7), ("x", ODD[1])], [chart], rows, {"<u>": [exhibit], "no": []}
-    )
+        ODD[0], [ODD[1]], [Table(ODD[0], ("", ODD[1]), [(ODD[0], 0.25), ("n", 7), ("x", ODD[1])])], [chart], rows,
+        {"<u>": [exhibit], "no": []},
+    )  # fmt: skip
 
 
 def test_the_page_needs_nothing_else_and_runs_nothing(few: Shown) -> None:
@@ -219,3 +266,19 @@ def test_a_model_of_cosines_claims_no_chances(tmp_path: Path) -> None:
     write_pictures(tmp_path, [shown(["a", "b"], cosine=True)], None, {"labels_from": "people"})
     assert not (tmp_path / "reliability.png").exists()
     assert (tmp_path / "report.html").exists()
+
+
+def test_the_page_tells_figures_with_intervals_and_models_side_by_side(few: Shown, tmp_path: Path) -> None:
+    other = shown([*ODD, "dog", "tree"], cosine=True)
+    write_pictures(tmp_path, [few, other], None, {"labels_from": "people"})
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    values = few.figures.values
+    low, high = values["intervals"]["mAP"]
+    assert f"mAP{values['mAP']:.3f}{low:.3f} … {high:.3f}" in text
+    best = values["at"][2]
+    assert f"best here, for all{best['threshold']:.3f}{best['precision']:.3f}{best['recall']:.3f}" in text
+    change = difference(other.figures, few.figures)
+    low, high = change["mAP_interval"]
+    assert f"{change['mAP']:+.3f}{low:.3f} … {high:.3f}" in text
+    write_pictures(tmp_path, [few], None, {"labels_from": "people"})
+    assert "difference in mAP" not in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from ramkit.features import Encoding, content_digests
 from ramkit.measuring import scoring
 from ramkit.measuring.scoring import score_photos
 from ramkit.photos import Preprocess
+from ramkit.tensors import write_file
 
 prepare = Preprocess(4, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
@@ -110,16 +111,14 @@ def test_a_kill_in_the_middle_of_a_write_loses_that_shard_alone(
 ) -> None:
     written = []
 
-    def killed(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    def killed(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
         written.append(path)
         if len(written) == 4:  # features and logits of the first shard, features of the second
-            Path(path).write_bytes(b"half a fi")
+            path.write_bytes(b"half a fi")
             raise KeyboardInterrupt
-        from safetensors.torch import save_file
+        write_file(path, tensors, metadata)
 
-        save_file(tensors, path, metadata=metadata)
-
-    monkeypatch.setattr("ramkit.features.save_file", killed)
+    monkeypatch.setattr("ramkit.features.write_file", killed)
     with pytest.raises(KeyboardInterrupt):
         score_photos(tmp_path / "c", photos, [Counting()])
     scorer = Counting()
