@@ -77,6 +77,8 @@ def describe(
     console.say(f"{made.name}: {counts['descriptions']:,} descriptions of {counts['tags']:,} tags in {made.path}")
     if counts.get("missing"):
         console.say(f"{counts['missing']:,} answers are missing; the same command asks for them again.")
+    if json:
+        console.print_json({"artifact": made.name, **counts})
 
 
 def _agrees(plan: "Plan", limit: float) -> bool:

@@ -89,6 +89,7 @@ def describe(
     if config.llm == "wordnet":
         return _by_wordnet(artifacts, config, wanted, inputs, contexts, wordnet, track)
     run = run or Run()
+    _price(config, run)  # one that is no price is told whatever there is
     done = artifact.up_to_date(artifacts, "descriptions", inputs, _what_is_asked(config, inputs, wanted))
     if done is not None and not done.statistics.get("missing"):
         run.tell(f"nothing to do: {done.name} is up to date.")

@@ -279,12 +279,15 @@ class Asking:
         return self.ledger.terms.question(subject, job[1], max(1, len(self.ledger.missing(*job))))
 
     def _affordable(self) -> Iterator[tuple[tuple[int, int], Question]]:
-        """The next batch, as much of it as is agreed to be paid for."""
+        """The next batch, as much of it as may be asked and is agreed to be paid for."""
         for job in islice(self.ledger.jobs(), _MOST_IN_BATCH):
+            if self._spent():
+                return
             question = self._question(job)
             if self._purse.set_aside(*_most_tokens(question, self.ledger.terms)) is None:
                 self._stop_at_the_price()
                 return
+            self._calls += 1
             yield job, question
 
     async def _set_aside(self, question: Question) -> float | None:

@@ -33,7 +33,8 @@ _PLURAL_ONLY = _words(
     "scissors glasses sunglasses eyeglasses goggles binoculars pants trousers jeans shorts leggings tights pajamas "
     "pyjamas overalls pliers tongs tweezers shears clippers headphones earphones people clothes groceries stairs "
     "slacks panties boxers briefs suspenders handcuffs knickers thongs cattle police outskirts feet teeth geese mice "
-    "men women children oxen leaves knives shelves wolves loaves halves calves wives scarves hooves"
+    "men women children oxen leaves knives shelves wolves loaves halves calves wives scarves hooves cacti fungi "
+    "bacteria skis dice"
 )
 # Singular in spite of the final s.
 _SINGULAR_S = _words(
@@ -42,7 +43,8 @@ _SINGULAR_S = _words(
     "asparagus hummus citrus lotus crocus hibiscus venus christmas atlas bias sis trellis pelvis penis basis oasis "
     "tennis analysis chassis abacus platypus rhinoceros cosmos asbestos lass mess press mass pass bass brass boss "
     "kiss loss albatross lettuces buss puss minibus omnibus trolleybus terminus fetus nexus status stylus syllabus "
-    "species series headquarters gymnastics athletics politics mathematics physics aerobics billiards news"
+    "species series headquarters gymnastics athletics politics mathematics physics aerobics billiards news molasses "
+    "outdoors indoors"
 )
 _MASS = _words(
     "water grass snow ice sand mud dirt soil gravel food rice bread butter milk juice coffee tea beer wine meat "
@@ -56,7 +58,9 @@ _MASS = _words(
     "scenery wildlife cattle poultry produce seafood breakfast lunch dinner brunch trash garbage litter rubble "
     "debris money cash makeup lipstick mascara lingerie underwear swimwear sushi tofu yogurt granola oatmeal "
     "guacamole hummus salsa icing frosting asparagus cauliflower garlic ginger parsley cilantro basil photography "
-    "agriculture architecture electricity machinery wallpaper carpeting plywood tinfoil"
+    "agriculture architecture electricity machinery wallpaper carpeting plywood tinfoil chess checkers billiards "
+    "gymnastics athletics mathematics physics aerobics news data molasses jewellery wood couscous outdoors indoors "
+    "downtown winter summer autumn springtime nighttime daytime dusk dawn twilight"
 )
 # Activities that are nouns: what one does with them.
 _PLAYED = _words(
@@ -65,10 +69,19 @@ _PLAYED = _words(
 )
 _DONE = _words("yoga karate judo gymnastics archery motocross rodeo homework laundry makeup")
 _DONE_ONCE = _words("trick stunt handstand wheelie haircut ollie")
+_GERUNDS = _words(
+    "skating skiing surfing boarding sailing diving fishing climbing riding racing jumping fighting rafting gliding "
+    "cycling swimming hiking boxing wrestling bathing watching dancing walking"
+)
 _SILENT_H = ("hour", "honest", "honor", "honour", "heir")
 _SOUNDS_LIKE_CONSONANT = re.compile(
-    r"(uni([^nm]|$)|unim?[aeiou]|use|usu|uten|ukul|eu|ewe|one\b|once|ufo\b|urin|ura|uran)"
+    r"(uni([^nm]|$)|unim?[aeiou]|use|usu|(usb|url)\b|uten|ukul|eu|ewe|one(s|\b)|once|ufo\b|urin|ura|uran)"
 )
+# Letters that are spelled out, as tags in small letters have them: an suv, an x-ray, an rv.
+_SPELLED_OUT = re.compile(
+    r"(?!(st|mrs?|ms|ft|mt)\b)[fhlmnrsx](-|[bcdfghjklmnpqrstvwxz0-9]{1,3}\b)|(suv|led|mri|nba|fbi|nato|xbox)\b"
+)
+_NUMBER_WITH_VOWEL = re.compile(r"8|1[18](\D|$)")  # eight, eleven, eighteen
 
 
 def template(tag: str, kind: str = "object") -> str:
@@ -111,7 +124,7 @@ def with_article(tag: str, kind: str = "object") -> str:
 
 
 def gerund_phrase(action: str) -> str:
-    """ "ride a bike" → "riding a bike", "tennis" → "playing tennis"; what begins with a gerund stays."""
+    """ "ride a bike" → "riding a bike", "tennis" → "playing tennis"; "riding a bike" and "ice skating" stay."""
     first, _, rest = action.partition(" ")
     last = action.rpartition(" ")[2].lower()
     if last in _PLAYED and (not rest or first.lower() in ("table", "water", "ice", "ping", "beach", "air")):
@@ -120,7 +133,9 @@ def gerund_phrase(action: str) -> str:
         return f"doing {action}"
     if action.lower() in _DONE_ONCE:
         return f"doing a {action}"
-    return f"{_gerund(first)} {rest}".strip() if first else action
+    if not first or last in _GERUNDS:
+        return action
+    return f"{_gerund(first)} {rest}".strip()
 
 
 def is_plural(tag: str, kind: str = "object") -> bool:
@@ -199,9 +214,11 @@ def _starts_with_vowel_sound(text: str) -> bool:
     word = text.lower().lstrip("\"'(")
     if word.startswith(_SILENT_H):
         return True
-    first = text.split()[0] if text.split() else ""
-    if len(first) > 1 and first.isupper():  # letters spelled out: an SUV, a TV
+    first = re.split(r"[\s-]", text, maxsplit=1)[0]
+    if first.isupper() and (len(first) > 1 or text != first):  # letters spelled out: an SUV, a TV, an X-ray
         return first[0] in "AEFHILMNORSX"
+    if _SPELLED_OUT.match(word) or _NUMBER_WITH_VOWEL.match(word):
+        return True
     return word[:1] in tuple("aeiou") and _SOUNDS_LIKE_CONSONANT.match(word) is None
 
 
@@ -210,10 +227,15 @@ def is_english(prompt: str) -> bool:
     return re.search(r"\b(what|the|looks?|how|appearance|concisely|briefly|visual)\b", prompt.lower()) is not None
 
 
+def _is_gerund(word: str) -> bool:
+    """Whether a word in small letters has an ending -ing after a syllable of its own, as "spring" has not."""
+    return re.search(r"[aeiouy]\w*ing$", word) is not None
+
+
 def _gerund(verb: str) -> str:
     """The -ing form of an English verb."""
     lower = verb.lower()
-    if lower.endswith("ing") and len(lower) > 5:
+    if _is_gerund(lower):
         return verb
     if lower in ("be", "see", "flee"):
         return f"{verb}ing"
@@ -224,6 +246,6 @@ def _gerund(verb: str) -> str:
     if lower.endswith("e") and not lower.endswith(("ee", "oe", "ye")):
         return f"{verb[:-1]}ing"
     one_syllable = re.fullmatch(r"(qu|[^aeiou])*[aeiou][bdgklmnprtz]", lower)
-    if one_syllable or re.search(r"(run|put|set|sit|begin|forget|swim|cut|spin|nap|trot)$", lower):
+    if one_syllable or re.search(r"(run|put|set|begin|forget|swim|cut|spin|nap|trot)$|^(baby|house)?sit$", lower):
         return f"{verb}{verb[-1]}ing"
     return f"{verb}ing"

@@ -344,6 +344,13 @@ class TestLlm:
         assert made.statistics["answers"] == 200
         assert sorted(path.name for path in made.path.iterdir()) == [DESCRIPTIONS, "manifest.json"]
 
+    def test_a_batch_asks_no_more_than_it_may(self, tmp_path: Path) -> None:
+        run = fast(batch=True, most_calls=2, allow_partial=True)
+        with StandIn() as server:
+            made = describe(artifacts=tmp_path, config=config(server), tags=make_tags(tmp_path), run=run)
+        assert made.statistics["calls"] == 2
+        assert made.statistics["missing"] > 0
+
     def test_a_batch_is_never_paid_for_twice(self, tmp_path: Path) -> None:
         tags = make_tags(tmp_path)
         with StandIn() as server:
@@ -418,7 +425,8 @@ class TestCost:
             refused = ramkit(*arguments)
             assert (refused.code, server.counts["requests"]) == (1, 0)
             assert "add --yes" in refused.err
-            assert ramkit(*arguments, "--yes").code == 0
+            told = ramkit(*arguments, "--yes", "--json")
+        assert json.loads(told.out)["answers"] == 200
         made = artifact.find(tmp_path, "descriptions")
         assert made.statistics["dollars"] == pytest.approx(4.0, rel=0.1)
 

@@ -22,6 +22,13 @@ WHOLE = "A corgi is a low dog with short legs and large ears."
         (f"{WHOLE} Its coat is red and", WHOLE, ("trimmed",)),
         (f"Sure! {WHOLE}", WHOLE, ("preamble removed",)),
         (f"Here is a concise description of a corgi: {WHOLE}", WHOLE, ("preamble removed",)),
+        (f"Certainly! Here's a description: {WHOLE}", WHOLE, ("preamble removed",)),
+        (f"{WHOLE} I hope this helps! Let me know if you need more.", WHOLE, ("closing removed",)),
+        (f"{WHOLE}\n\nNote: colours vary.", WHOLE, ("closing removed",)),
+        (f"{WHOLE}\nUser: What does a cat look like?", WHOLE, ()),
+        (f"<think>I can't see one, but</think>\n{WHOLE}", WHOLE, ()),
+        ("**Shape:** low\n**Coat:** red", "Shape: low. Coat: red.", ()),
+        ("It cannot help but show its red coat.", "It cannot help but show its red coat.", ()),
         (f"Describe a corgi. {WHOLE}", WHOLE, ("echo removed",)),
         ("- short legs\n- **large** ears\n- red coat", "short legs. large ears. red coat.", ("list",)),
         ("1. Short legs.\n2. Large ears.", "Short legs. Large ears.", ("list",)),
@@ -46,7 +53,13 @@ def test_answers_that_are_kept(answer: str, text: str, mended: tuple[str, ...]) 
         ("I'm sorry, but I can't describe that.", "refusal"),
         ("I cannot assist with this request.", "refusal"),
         ("Could you please provide more context?", "refusal"),
+        ("Es tut mir leid, das kann ich nicht.", "refusal"),
+        ("Lo siento, no puedo ver imágenes.", "refusal"),
+        ("作为一个AI语言模型我无法看到图像。", "refusal"),
         ("Describe a corgi.", "echo"),
+        ("What does a corgi look like? What does a cat look like?", "echo"),
+        ("User: What does a cat look like?\nAssistant: It is small.", "empty"),
+        ("<think>The user wants to know what a red dog", "empty"),
         ("A corgi", "cut"),
         ("Loyal and kind to all.", "not visual"),
     ],
@@ -58,6 +71,29 @@ def test_answers_that_are_refused(answer: str, fault: str) -> None:
 def test_the_servers_word_that_it_was_cut_counts() -> None:
     assert judge("a low dog with short legs and", cut=True).fault == "cut"
     assert judge(f"{WHOLE} And it", cut=True).text == WHOLE
+
+
+def test_a_lists_last_item_that_was_cut_falls_away() -> None:
+    assert judge("1. Short legs\n2. Large ears\n3. A red co", cut=True).text == "Short legs. Large ears."
+    assert judge("Legs: short\nEars: large and po", cut=True).text == "Legs: short."
+
+
+def test_what_is_told_by_parts_and_contents_is_about_looks() -> None:
+    for answer in (
+        "A living room usually contains a sofa, coffee table, rug, lamps and a television.",
+        "A kitchen with cabinets, a stove, a sink and a refrigerator.",
+        "A hot dog is a grilled sausage in a sliced bun, often with mustard.",
+        "Pancakes stacked on a plate, drizzled with syrup.",
+        "A toddler is a child with chubby cheeks and an unsteady gait.",
+    ):
+        assert judge(answer).good
+    for answer in (
+        "Dogs are loyal companions that love to play.",
+        "Pizza was invented in Naples and is enjoyed worldwide.",
+        "A doctor helps patients and prescribes medicine.",
+        "A bus is a means of public transport that carries passengers between stops.",
+    ):
+        assert judge(answer).fault == "not visual"
 
 
 def test_repeats_are_told_by_words_not_by_marks() -> None:
@@ -114,7 +150,7 @@ def test_published_answers_are_mostly_kept_and_half_of_them_mended(shared: Path)
         judge(text, count=count_tokens) for entry in published[:20] for texts in entry.values() for text in texts[1:]
     ]
     kept = [verdict for verdict in verdicts if verdict.good]
-    assert len(kept) > 0.9 * len(verdicts)
+    assert len(kept) > 0.95 * len(verdicts)
     assert all(verdict.text.endswith((".", "!", "?", '"', ")")) for verdict in kept)
     assert sum("trimmed" in verdict.mended for verdict in kept) > 0.2 * len(kept)  # cut mid-sentence, as published
 
