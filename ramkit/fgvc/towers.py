@@ -2,12 +2,12 @@
 
     hidden = stem(pixels) → layers[0] → … → layers[L - 1];  features = finish(hidden);  E_V = pool(features)
 
-timm's vision transformers and open_clip's are known by their parts. Any other timm model is watched once while it
-runs: where its modules hand one another what they made, as a ConvNet's do, the chain of them is the layers. What is
-no chain has no layers and is used as a whole.
+timm's vision transformers, those with rotary positions too (EVA, DINOv3), and open_clip's are known by their parts. Any
+other timm model is watched once while it runs: where its modules hand one another what they made, as a ConvNet's do,
+the chain of them is the layers. What is no chain has no layers and is used as a whole.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import nn
 
 Map = Callable[[torch.Tensor], torch.Tensor]
 Part = nn.Module | nn.Parameter
+Ropes = Callable[[], Sequence[torch.Tensor | None]]  # → rotary positions of the patches, for each layer
 
 
 def weights_of(parts: Iterable[Part]) -> list[nn.Parameter]:
@@ -36,6 +37,11 @@ class Tower:
     pool: Map  # those → E_V [B, V]
     prefix: int = 0  # class, distillation and register tokens before the patches; the class token is the first
     class_token: bool = False
+    rotary: Ropes | None = None  # where layers take rotary positions; drawn anew in training by some
+
+    def ropes(self) -> Sequence[torch.Tensor | None]:
+        """What each layer is to be given of the patches' positions: [N, 2d] or [M, N, 2d], mostly nothing."""
+        return self.rotary() if self.rotary is not None else [None] * len(self.layers)
 
     @property
     def trunk(self) -> nn.Module:
@@ -59,6 +65,7 @@ def take_apart(module: nn.Module, size: int) -> Tower:
     """
     from open_clip.timm_model import TimmModel
     from open_clip.transformer import VisionTransformer as ClipTransformer
+    from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer
 
     if isinstance(module, ClipTransformer):
@@ -67,10 +74,12 @@ def take_apart(module: nn.Module, size: int) -> Tower:
         trunk = take_apart(module.trunk, size)
         return Tower(
             module, trunk.stem, trunk.layers, (*trunk.end, module.head), trunk.finish,
-            lambda features: module.head(trunk.pool(features)), trunk.prefix, trunk.class_token,
+            lambda features: module.head(trunk.pool(features)), trunk.prefix, trunk.class_token, trunk.rotary,
         )  # fmt: skip
     if isinstance(module, VisionTransformer):
         return _transformer(module)
+    if isinstance(module, Eva):
+        return _rotary_transformer(module)
     return _chain(module, size) or _whole(module)
 
 
@@ -82,6 +91,26 @@ def _transformer(module: Any) -> Tower:
     return Tower(
         module, stem, tuple(module.blocks), end, module.norm,
         lambda tokens: module.forward_head(tokens, pre_logits=True), module.num_prefix_tokens, module.has_class_token,
+    )  # fmt: skip
+
+
+def _rotary_transformer(module: Any) -> Tower:
+    def stem(pixels: torch.Tensor) -> torch.Tensor:
+        tokens, _ = module._pos_embed(module.patch_embed(pixels))
+        return module.norm_pre(tokens) if hasattr(module, "norm_pre") else tokens
+
+    def ropes() -> Sequence[torch.Tensor | None]:
+        if module.rope is None:
+            return [None] * len(module.blocks)
+        keeps_grid = hasattr(module.rope, "feat_shape") and not module.dynamic_img_size
+        found = module.rope.get_embed(**({} if keeps_grid else {"shape": module.patch_embed.grid_size}))
+        return list(found) if getattr(module, "rope_mixed", False) else [found] * len(module.blocks)
+
+    parts = (module.norm, module.fc_norm, getattr(module, "attn_pool", None))
+    return Tower(
+        module, stem, tuple(module.blocks), tuple(part for part in parts if part is not None), module.norm,
+        lambda tokens: module.forward_head(tokens, pre_logits=True), module.num_prefix_tokens,
+        module.cls_token is not None, ropes,
     )  # fmt: skip
 
 

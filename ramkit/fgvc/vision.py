@@ -1,17 +1,26 @@
 """The image side of MP-FGVC: photo → E_V, by an encoder of which a part may be frozen and the last layer prompted."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, Self
 
 import torch
 from torch import nn
 
 from ramkit.errors import InputError
-from ramkit.fgvc.patch_selection import attention_ids, choose, class_row, response_ids, run_watched
+from ramkit.fgvc.patch_selection import (
+    attention_ids,
+    choose,
+    choose_positions,
+    class_row,
+    response_ids,
+    run_layer,
+    run_watched,
+)
 from ramkit.fgvc.towers import take_apart, weights_of
 from ramkit.image_encoder import cells_of
 
+Ropes = Sequence[torch.Tensor | None]
 Selection = Literal["attention", "activation", "none"]
 ALL = -1  # train_layers: the whole encoder
 _SHARE = {"attention": 16, "activation": 4}  # of how many patches one is kept: 12 of a ViT's 196, 12 of a map's 49
@@ -69,8 +78,9 @@ class Vision(nn.Module):
         if self.train_layers == ALL:
             return pixels
         with torch.no_grad():
-            hidden = self._start(pixels)
-            return self._finish(hidden)[0] if self.train_layers == 0 else hidden
+            ropes = self._tower.ropes()
+            hidden = self._start(pixels, ropes)
+            return self._finish(hidden, ropes)[0] if self.train_layers == 0 else hidden
 
     @property
     def kept(self) -> str:
@@ -81,7 +91,9 @@ class Vision(nn.Module):
         """E_V [B, V] of what `frozen` gave."""
         if self.train_layers == 0:
             return hidden
-        return self._finish(self._start(hidden) if self.train_layers == ALL else _channels_last(hidden))[0]
+        ropes = self._tower.ropes()
+        ready = self._start(hidden, ropes) if self.train_layers == ALL else _channels_last(hidden)
+        return self._finish(ready, ropes)[0]
 
     @property
     def takes_maps(self) -> bool:
@@ -97,7 +109,8 @@ class Vision(nn.Module):
     def selected(self, pixels: torch.Tensor) -> torch.Tensor | None:
         """Numbers [B, K] of the patches that count, row by row; None where all do."""
         with torch.no_grad():
-            return self._finish(self._start(pixels))[1]
+            ropes = self._tower.ropes()
+            return self._finish(self._start(pixels, ropes), ropes)[1]
 
     def trained_weights(self) -> Iterable[nn.Parameter]:
         """Weights of the layers that are trained and of all that follows them."""
@@ -123,27 +136,28 @@ class Vision(nn.Module):
                         part.train()
         return self
 
-    def _start(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _start(self, pixels: torch.Tensor, ropes: Ropes) -> torch.Tensor:
         hidden = self._tower.stem(_channels_last(pixels))
-        for layer in self._tower.layers[: self._cut]:
-            hidden = layer(hidden)
+        return self._run(hidden, slice(0, self._cut), ropes)
+
+    def _run(self, hidden: torch.Tensor, places: slice, ropes: Ropes) -> torch.Tensor:
+        for layer, rope in zip(self._tower.layers[places], ropes[places], strict=True):
+            hidden = run_layer(layer, hidden, rope)
         return hidden
 
-    def _finish(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _finish(self, hidden: torch.Tensor, ropes: Ropes) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(E_V [B, V], numbers of the patches selected [B, K] or None)."""
-        layers = self._tower.layers[self._cut :]
         ids = None
         if self.selection == "attention":
-            *before, penultimate, last = layers
-            for layer in before:
-                hidden = layer(hidden)
-            hidden, attention = run_watched(penultimate, hidden)
+            penultimate, last = self._tower.layers[-2:]
+            hidden = self._run(hidden, slice(self._cut, len(ropes) - 2), ropes)
+            hidden, attention = run_watched(penultimate, hidden, ropes[-2])
             ids = attention_ids(attention, self._tower.prefix, self.patches)
             prefix, patches = hidden[:, : self._tower.prefix], hidden[:, self._tower.prefix :]
-            layers = (last,)
             hidden = torch.cat([prefix, choose(patches, ids)], dim=1)
-        for layer in layers:
-            hidden = layer(hidden)
+            hidden = run_layer(last, hidden, choose_positions(ropes[-1], ids))
+        else:
+            hidden = self._run(hidden, slice(self._cut, len(ropes)), ropes)
         pooled, cells = self._pooled(self._tower.finish(hidden))
         return pooled, cells if ids is None else ids
 
@@ -164,6 +178,11 @@ class Vision(nn.Module):
 
     def _check_attention(self, name: str) -> None:
         tower = self._tower
+        if not tower.class_token and getattr(tower.trunk, "cls_token", None) is not None:
+            raise InputError(
+                f"{name} ({type(tower.trunk).__name__}) has a class token, but SsVP cannot take its layers apart.",
+                cure='Choose a ViT, EVA or CLIP encoder, or set patch_selection = "none".',
+            )
         if not tower.class_token:
             raise InputError(
                 f"{name} has no class token whose attention could select patches (SsVP).",
@@ -191,9 +210,8 @@ class Vision(nn.Module):
 
     def _look_at(self, pixels: torch.Tensor, name: str) -> tuple[int, str]:
         """(patches or cells to select from, layout of the last features)."""
-        hidden = self._start(pixels)
-        for layer in self._tower.layers[self._cut :]:
-            hidden = layer(hidden)
+        ropes = self._tower.ropes()
+        hidden = self._run(self._start(pixels, ropes), slice(self._cut, len(ropes)), ropes)
         features = self._tower.finish(hidden)
         if features.ndim == 3:
             return features.shape[1] - self._tower.prefix, "NLC"

@@ -40,6 +40,15 @@ def distilled() -> nn.Module:
     return _spread(VisionTransformerDistilled(**settings))
 
 
+def eva(**options: Any) -> nn.Module:
+    """Rotary positions: EVA, DINOv3, RoPE-ViT."""
+    from timm.models.eva import Eva
+
+    torch.manual_seed(0)
+    settings = {"patch_size": 16, "embed_dim": 24, "depth": 3, "num_heads": 2, "img_size": SIZE, "num_classes": 0}
+    return _spread(Eva(**{**settings, "use_rot_pos_emb": True, **options}))
+
+
 def _spread(module: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -73,6 +82,20 @@ MAKERS = {
     "layer scale, mean pool": lambda: vit(init_values=0.5, global_pool="avg"),
     "pool by attention": lambda: vit(global_pool="map"),
     "norm before": lambda: vit(pre_norm=True, no_embed_class=True),
+    "EVA": eva,
+    "EVA-02": lambda: eva(qkv_fused=False, swiglu_mlp=True, scale_mlp=True, scale_attn_inner=True),
+    "EVA, norm after": lambda: eva(use_post_norm=True),
+    "EVA, no rotary positions": lambda: eva(use_rot_pos_emb=False),
+    "DINOv3": lambda: eva(
+        rope_type="dinov3",
+        num_reg_tokens=2,
+        use_abs_pos_emb=False,
+        rope_rotate_half=True,
+        rope_temperature=100.0,
+        qkv_bias=False,
+        dynamic_img_size=True,
+    ),
+    "RoPE, learnt for each layer": lambda: eva(rope_type="mixed", attn_type="rope", qk_norm=True),
     "open_clip": clip_vit,
     "open_clip, own attention": lambda: clip_vit(qk_norm=True),
     "open_clip, no heads' norm": lambda: clip_vit(scale_attn_inner=True),
@@ -87,8 +110,16 @@ def plain(module: Any, images: torch.Tensor) -> torch.Tensor:
     return module.forward_head(module.forward_features(images), pre_logits=True)
 
 
-def slow_attention(attn: Any, tokens: torch.Tensor) -> torch.Tensor:
-    """All attention weights [B, M, T, T] of a module, pair by pair, for its input [B, T, D]."""
+def slow_attention(attn: Any, tokens: torch.Tensor, rope: torch.Tensor | None = None) -> torch.Tensor:
+    """All attention weights [B, M, T, T] of a module, pair by pair, for its input [B, T, D]; of timm's rotary kinds
+    those that they form themselves where nothing is fused."""
+    if hasattr(attn, "rotate_half"):
+        fused, attn.fused_attn, seen = attn.fused_attn, False, []
+        hook = attn.attn_drop.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        attn(tokens, rope=rope)
+        hook.remove()
+        attn.fused_attn = fused
+        return seen[0]
     if isinstance(attn, nn.MultiheadAttention):
         return attn(tokens, tokens, tokens, need_weights=True, average_attn_weights=False)[1]
     joined = attn.qkv if hasattr(attn, "qkv") else None
@@ -109,25 +140,42 @@ def slow_attention(attn: Any, tokens: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def own_ropes(module: Any) -> list[dict[str, torch.Tensor]]:
+    """What each block is called with beside its tokens, as the encoder itself calls it."""
+    found: list[dict[str, torch.Tensor]] = []
+
+    def note(block: nn.Module, given: Any, named: dict[str, Any]) -> None:
+        found.append({"rope": named["rope"]} if named.get("rope") is not None else {})
+
+    blocks = module.blocks if hasattr(module, "blocks") else module.transformer.resblocks
+    hooks = [block.register_forward_pre_hook(note, with_kwargs=True) for block in blocks]
+    plain(module, pixels(1))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
 def slow_features(module: Any, images: torch.Tensor, count: int) -> tuple[torch.Tensor, list[list[int]]]:
     """(E_V [B, V], patches chosen): block by block, the penultimate with whole attention matrices, photo by photo."""
     tower = take_apart(module, SIZE)
     features, chosen = [], []
     for image in images:
-        tokens = tower.stem(image[None])
-        for block in tower.layers[:-2]:
-            tokens = block(tokens)
+        tokens, ropes = tower.stem(image[None]), own_ropes(module)
+        for block, rope in zip(tower.layers[:-2], ropes, strict=False):
+            tokens = block(tokens, **rope)
         block = tower.layers[-2]
         norm = block.norm1 if hasattr(block, "norm1") else block.ln_1
-        attention = slow_attention(block.attn, norm(tokens))[0]
+        attends_to = tokens if type(block).__name__ == "EvaBlockPostNorm" else norm(tokens)
+        attention = slow_attention(block.attn, attends_to, **ropes[-2])[0]
         summed = [
             float(sum(attention[head, 0, tower.prefix + patch] for head in range(len(attention))))
             for patch in range(tokens.shape[1] - tower.prefix)
         ]
         best = sorted(sorted(range(len(summed)), key=lambda patch: -summed[patch])[:count])
-        tokens = block(tokens)
+        tokens = block(tokens, **ropes[-2])
         kept = [tokens[:, place] for place in range(tower.prefix)] + [tokens[:, tower.prefix + p] for p in best]
-        tokens = tower.layers[-1](torch.stack(kept, dim=1))
+        last = {name: rope[..., best, :] for name, rope in ropes[-1].items()}
+        tokens = tower.layers[-1](torch.stack(kept, dim=1), **last)
         features.append(tower.pool(tower.finish(tokens))[0])
         chosen.append(best)
     return torch.stack(features), chosen
@@ -208,11 +256,11 @@ def test_how_many_patches_unless_told() -> None:
 # ---- layers
 
 
-@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "test_convnext", "test_vit", "open_clip"])
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "test_convnext", "test_vit", "open_clip", "EVA"])
 @pytest.mark.parametrize("train_layers", [ALL, 0, 1, 2, 3])
 @torch.no_grad()
 def test_the_frozen_part_and_the_rest_are_the_whole(name: str, train_layers: int) -> None:
-    module = clip_vit() if name == "open_clip" else tiny(name)
+    module = MAKERS[name]() if name in MAKERS else tiny(name)
     size = 160 if name == "test_vit" else SIZE
     made = vision(module, selection="none", train_layers=train_layers, size=size)
     images = pixels(2, size)
@@ -239,6 +287,22 @@ def test_layers_are_the_repeated_blocks(name: str, first: str, last: str) -> Non
     levels = set(tower.level().values())
     assert levels <= set(range(len(tower.layers) + 1))
     assert len(levels) >= 3
+
+
+@pytest.mark.parametrize("selection", ["attention", "none"])
+def test_rotary_positions_that_training_draws_are_the_same_for_all_layers(selection: Any) -> None:
+    module: Any = eva(rope_type="dinov3", attn_type="rope", rope_rotate_half=True)
+    module.rope.shift_coords, module.rope.aug_active = 0.5, True
+    given: list[torch.Tensor] = []
+    for block in module.blocks:
+        block.register_forward_pre_hook(lambda block, inputs, named: given.append(named["rope"]), with_kwargs=True)
+    made = vision(module, selection=selection, patches=16).train()
+    given.clear()
+    made(pixels())
+    first, second, last = (rope.flatten(end_dim=-2)[:16] for rope in given)
+    assert torch.equal(first, second)
+    assert torch.equal(second, last)
+    assert not torch.equal(first, eva(rope_type="dinov3", attn_type="rope", rope_rotate_half=True).rope.get_embed())  # type: ignore[operator]
 
 
 def test_what_is_no_chain_is_used_as_a_whole() -> None:
@@ -308,6 +372,11 @@ def test_layers_above_count_as_in_timms_layer_decay() -> None:
         ),
         (lambda: vit(class_token=False, global_pool="map", reg_tokens=2), {}, "has no class token"),
         (lambda: tiny("test_efficientnet"), {}, r"has no class token whose attention could select patches \(SsVP\)"),
+        (
+            lambda: tiny("pit_ti_224"),
+            {"size": 224},
+            r"the encoder \(PoolingVisionTransformer\) has a class token, but SsVP cannot take its layers apart\.",
+        ),
         (vit, {"selection": "activation"}, r"has a class token; patch_selection = \"activation\" is for encoders with"),
         (vit, {"patches": 17}, r"patches = 17: the encoder has 16 at 64 pixels\. Give fewer, or 0"),
         (lambda: vit(depth=1), {}, "has no layer before the last"),
