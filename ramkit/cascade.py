@@ -5,6 +5,7 @@ Nothing is computed twice: a photo is decoded once, a fine model that several wo
 image encoder is the tagging model's own, weights and preprocessing, reads the features that are there already.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,13 +41,45 @@ class Refined:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What tagging says of a word in a photo: its score, the least one that counts as found, and whether it is."""
+
+    score: float
+    least: float
+    found: bool
+
+
+@dataclass(frozen=True)
 class Seen(Generic[Photo]):
-    """A photo that was tagged, and the words with a fine model that were found in it."""
+    """A photo that was tagged, and what was found of the words with a fine model; nothing, if it could not be read."""
 
     photo: Photo
-    words: Sequence[str] = ()
+    findings: Mapping[str, Finding] = field(default_factory=dict)
     image: Image.Image | None = None  # where any word was found
     features: torch.Tensor | None = None  # of the tagging model [T, V], likewise
+
+    @property
+    def words(self) -> list[str]:
+        """Those that were found."""
+        return [word for word, finding in self.findings.items() if finding.found]
+
+
+@dataclass
+class Tally:
+    """Of a word: photos looked at, those it was found in, those whose kind was told; its best score, and the least that
+    counts."""
+
+    photos: int = 0
+    found: int = 0
+    told: int = 0
+    best: float = 0.0
+    least: float = 0.0
+
+    def add(self, finding: Finding, told: bool) -> None:
+        self.photos += 1
+        self.found += finding.found
+        self.told += told
+        self.best, self.least = max(self.best, finding.score), finding.least
 
 
 @dataclass
@@ -62,12 +95,22 @@ class Cascade:
     Args:
         sources: word → fine artefact.
         confidence: least probability of an answer; where it is less, the photo stays with the super-category.
+        least: word → score from which on it counts as found, where that is not left to the tagging model.
     """
 
-    def __init__(self, tagger: Tagger, sources: Mapping[str, Artifact], confidence: float) -> None:
+    def __init__(
+        self,
+        tagger: Tagger,
+        sources: Mapping[str, Artifact],
+        confidence: float,
+        least: Mapping[str, float] | None = None,
+    ) -> None:
         if not 0 <= confidence <= 1:
             raise InputError(f"--refine-confidence {confidence} is no score.", cure="Give a number from 0 to 1.")
-        self._confidence = confidence
+        self.confidence = confidence
+        self.least = dict(least or {})
+        self.tallies = {word: Tally() for word in sources}
+        self._tagger = tagger
         self._model_of = {word: source.name for word, source in sources.items()}
         distinct = {source.name: source for source in sources.values()}
         self._models = {name: _FineModel(source, tagger) for name, source in distinct.items()}
@@ -75,6 +118,20 @@ class Cascade:
     @property
     def words(self) -> list[str]:
         return list(self._model_of)
+
+    def model_of(self, word: str) -> str:
+        """The name of the fine model that a word asks."""
+        return self._model_of[word]
+
+    @property
+    def other_supercategories(self) -> dict[str, str]:
+        """Word → what its fine model tells kinds of, where tagging knows that as something else."""
+
+        def meant(name: str) -> int | str:
+            return self._tagger.numbers.get(name.lower(), name.lower())
+
+        kinds_of = {word: self._models[name].supercategory for word, name in self._model_of.items()}
+        return {word: name for word, name in kinds_of.items() if name and meant(name) != meant(word)}
 
     def refine(self, photos: Iterable[Seen[Photo]]) -> Iterator[tuple[Photo, dict[str, Refined]]]:
         """Every photo, in order, with word → answer where a fine model is sure enough."""
@@ -101,7 +158,9 @@ class Cascade:
                     entry.answers[name] = answer
         for entry in waiting:
             answers_of = {word: entry.answers[self._model_of[word]] for word in entry.seen.words}
-            sure = {word: answer for word, answer in answers_of.items() if answer.best.score >= self._confidence}
+            sure = {word: answer for word, answer in answers_of.items() if answer.best.score >= self.confidence}
+            for word, finding in entry.seen.findings.items():
+                self.tallies[word].add(finding, word in sure)
             yield entry.seen.photo, sure
 
 
@@ -111,6 +170,10 @@ class _FineModel:
     def __init__(self, source: Artifact, tagger: Tagger) -> None:
         self._name, self._tagger = source.name, tagger
         self._classifier = Classifier(source)
+
+    @property
+    def supercategory(self) -> str:
+        return self._classifier.supercategory
 
     @cached_property
     def _shares(self) -> bool:
@@ -132,7 +195,7 @@ class _FineModel:
 
 
 def open_cascade(tagger: Tagger, root: Path, values: Sequence[str], confidence: float) -> Cascade | None:
-    """The cascade of `--refine` values such as `dog=fine:v2`; None for no value.
+    """The cascade of `--refine` values such as `dog=fine:v2` or `dog=fine:v2@0.3`; None for no value.
 
     Args:
         root: artefact root in which versions are looked up.
@@ -142,9 +205,13 @@ def open_cascade(tagger: Tagger, root: Path, values: Sequence[str], confidence: 
         ArtifactError: a model that is not there, is no fine model, or was changed.
     """
     found: dict[str, Artifact] = {}
+    least: dict[str, float] = {}
     for value in values:
         word, _, which = value.partition("=")
         word, which = " ".join(word.split()), which.strip()
+        if "@" in which and not os.path.exists(which):
+            which, _, score = which.rpartition("@")
+            least[word] = _score(value, score)
         if not word or not which:
             raise InputError(
                 f"--refine {value!r} does not name a word and a model.", cure="Give them as in --refine dog=fine:v2"
@@ -152,4 +219,14 @@ def open_cascade(tagger: Tagger, root: Path, values: Sequence[str], confidence: 
         if word in found:
             raise InputError(f"--refine names {word!r} twice.", cure="Name one model for a word.")
         found[word] = artifact.find(root, KIND, which)
-    return Cascade(tagger, found, confidence) if found else None
+    return Cascade(tagger, found, confidence, least) if found else None
+
+
+def _score(value: str, text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score <= 1:
+        raise InputError(f"--refine {value!r}: {text!r} is no score.", cure="Give a number from 0 to 1 after the @.")
+    return score

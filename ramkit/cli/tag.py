@@ -1,6 +1,7 @@
 """Photos to tags: `ramkit tag`."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from ramkit.cli.explained import FOLDER, Explainer, as_document, print_explained
 from ramkit.cli.options import ARTIFACTS, ArtifactsOption, JsonOption, ModelOption
 
 if TYPE_CHECKING:
+    from ramkit.cascade import Cascade
     from ramkit.explanation import Explanation
     from ramkit.stages.tag import TaggedPhoto, TagScore
     from ramkit.tagger import Tagger
@@ -57,7 +59,9 @@ def tag(
     refine: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="WORD=MODEL", help="Where WORD is found, ask a fine model which kind: dog=fine:v2; may be repeated."
+            metavar="WORD=MODEL[@SCORE]",
+            help="Where WORD is found, ask a fine model which kind: dog=fine:v2; may be repeated. "
+            "SCORE: from which on WORD counts as found; default: its threshold.",
         ),
     ] = None,
     refine_confidence: Annotated[
@@ -77,6 +81,8 @@ def tag(
     words = words or list(texts)
     tagger = Tagger(find_model(artifacts, model), text_encoder=text_encoder or "")
     cascade = open_cascade(tagger, artifacts, refine or [], refine_confidence)
+    for line in _asked_of_other_kinds(cascade) if cascade else ():
+        console.say(line)
     asked = [*words, *(cascade.words if cascade else ())]
     if any(word.lower() not in tagger.numbers or word in texts for word in asked):
         _warn_of_another_encoder(tagger)
@@ -105,6 +111,8 @@ def tag(
             console.say(f"why, as a picture: {picture}")
     if json:
         console.print_json(documents)
+    for line in _refined_in_short(cascade) if cascade else ():
+        console.say(line)
     if failed and total > 1:
         console.say(f"{failed} of {total} photos could not be read; they are named above.")
     if failed == total:
@@ -119,6 +127,29 @@ def _warn_of_another_encoder(tagger: "Tagger") -> None:
             f"{tagger.text_identity['spec']} is not what made this model's vectors (mean cosine {agreement:.2f} on its "
             "own texts): scores of typed words mean little. Name the right one with --text-encoder."
         )
+
+
+def _asked_of_other_kinds(cascade: "Cascade") -> Iterator[str]:
+    for word, kinds_of in cascade.other_supercategories.items():
+        yield f"{cascade.model_of(word)} tells kinds of {kinds_of} apart; it is asked where {word} is found."
+
+
+def _refined_in_short(cascade: "Cascade") -> Iterator[str]:
+    """A line for each word that some photo was not refined by: why not, and what helps."""
+    for word, tally in cascade.tallies.items():
+        model = cascade.model_of(word)
+        if tally.photos and not tally.found:
+            value = shlex.quote(f"{word}={model}@SCORE")
+            yield (
+                f"{word}: found in no photo; its highest score is {tally.best:.3f}, the least that counts "
+                f"{tally.least:.3f}. For a lower one: --refine {value}"
+            )
+        elif tally.told < tally.photos:
+            unsure = f"; it is below --refine-confidence {cascade.confidence:g} on the others"
+            yield (
+                f"{word}: found in {tally.found} of {tally.photos} photos; {model} tells the kind in {tally.told}"
+                f"{unsure if tally.told < tally.found else ''}."
+            )
 
 
 def _as_document(photo: "TaggedPhoto", why: Sequence["Explanation"]) -> dict[str, Any]:

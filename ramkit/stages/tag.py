@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ramkit.cascade import Cascade, Refined, Seen
+from ramkit.cascade import Cascade, Finding, Refined, Seen
 from ramkit.embeddings import Embedded
 from ramkit.errors import InputError
 from ramkit.features import read_batches
@@ -68,7 +68,7 @@ def tag(
         scale: what scores are told, and compared with a given threshold: `raw` σ(logit); `relative` to each tag's own
             threshold, which is at 0.5; `chance` that the tag is true, as a calibrated model knows it.
         cascade: fine models for words, which are scored beside the vocabulary too. Where a word's score reaches the
-            threshold it is told, top_k or not, and refined.
+            threshold, or the least one that came with the word, it is told, top_k or not, and refined.
 
     Raises:
         InputError: a name that leads to no photo, a threshold outside [0, 1], or chances of a model that has none.
@@ -76,7 +76,8 @@ def tag(
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold} is no score.", cure="Give a number from 0 to 1.")
     references = find_photos(photos, keep_missing=True)
-    questions = _Questions(tagger, open_set, descriptions or {}, scale, cascade.words if cascade else ())
+    refined = {word: cascade.least.get(word) for word in cascade.words} if cascade else {}
+    questions = _Questions(tagger, open_set, descriptions or {}, scale, refined)
     limits = _Limits(threshold, top_k, 0) if threshold is not None else _Limits(None, top_k, at_least, True)
     seen = _look(references, tagger, questions, limits, track)
     if cascade is None:
@@ -99,8 +100,8 @@ def _look(
         return tagger.preprocess(photo)
 
     done = 0
-    found = read_batches(references, prepare, size=_BATCH)
-    for positions, pixels, unreadable in track(found, total=-(-len(references) // _BATCH), what="tagging"):
+    batches = read_batches(references, prepare, size=_BATCH)
+    for positions, pixels, unreadable in track(batches, total=-(-len(references) // _BATCH), what="tagging"):
         features = tagger.features(pixels) if pixels is not None else None
         rows = iter(zip(features, questions.scores(features), strict=True)) if features is not None else iter(())
         for position in range(done, done + len(positions) + len(unreadable)):
@@ -109,8 +110,9 @@ def _look(
                 continue
             own, scores = next(rows)
             photo = TaggedPhoto(references[position], questions.told(scores, limits))
-            words = questions.found(scores, limits)
-            yield Seen(photo, words, images[position], own) if words else Seen(photo)
+            findings = questions.findings(scores, limits)
+            found = any(finding.found for finding in findings.values())
+            yield Seen(photo, findings, images[position], own) if found else Seen(photo, findings)
         images.clear()
         done += len(positions) + len(unreadable)
 
@@ -153,7 +155,8 @@ class _Questions:
 
     Args:
         open_set: words that are told whatever their score.
-        refined: words that are refined where they are found.
+        refined: words that are refined where they are found, each with the score from which on it is; None leaves that
+            to its threshold.
     """
 
     def __init__(
@@ -162,7 +165,7 @@ class _Questions:
         open_set: Sequence[str],
         descriptions: Mapping[str, Sequence[str]],
         scale: Scale,
-        refined: Sequence[str],
+        refined: Mapping[str, float | None],
     ) -> None:
         self._tagger = tagger
         texts = {word.lower(): own for word, own in descriptions.items()}
@@ -179,6 +182,7 @@ class _Questions:
         self.refined: dict[int, str] = {}
         for word in refined:
             self._refine(word)
+        self._least = refined
         new = self._names[len(tagger.tags) :]
         self._new = tagger.describe(new, texts) if new else None
         # A word with descriptions is asked as a tag is; by the template alone logits are lower.
@@ -200,8 +204,9 @@ class _Questions:
         own = 0
         for number in scores.argsort(descending=True).tolist():
             score, typed = float(scores[number]), self._is_typed(number)
-            fits = self._fits(number, score, limits)
-            if number in self.refined and fits:
+            found = number in self.refined and self._found(number, score, limits)
+            fits = found or self._fits(number, score, limits)
+            if found:
                 admitted = True
             elif typed:
                 admitted = fits or (limits.all_typed and number in self._typed)
@@ -212,9 +217,16 @@ class _Questions:
                 own += not typed
         return told
 
-    def found(self, scores: torch.Tensor, limits: _Limits) -> list[str]:
-        """The words to refine that one photo's scores [K] find in it."""
-        return [word for number, word in self.refined.items() if self._fits(number, float(scores[number]), limits)]
+    def findings(self, scores: torch.Tensor, limits: _Limits) -> dict[str, Finding]:
+        """What one photo's scores [K] say of each word to refine."""
+        told = {}
+        for number, word in self.refined.items():
+            score = float(scores[number])
+            least = next(
+                limit for limit in (self._least[word], limits.threshold, self._thresholds[number]) if limit is not None
+            )
+            told[word] = Finding(score, least, self._found(number, score, limits))
+        return told
 
     def word_of(self, told: TagScore) -> str:
         """The word that asks to refine what was told; empty for none. A word with texts of its own may be named as a
@@ -235,6 +247,11 @@ class _Questions:
                 f"--refine names {self.refined[number]!r} and {word!r}, which are one tag.", cure="Name one of them."
             )
         self.refined[number] = word
+
+    def _found(self, number: int, score: float, limits: _Limits) -> bool:
+        """Whether a word to refine counts as found."""
+        least = self._least[self.refined[number]]
+        return self._fits(number, score, limits) if least is None else least <= score
 
     def _fits(self, number: int, score: float, limits: _Limits) -> bool:
         """Whether a score reaches the least one, which no score reaches at NEVER."""

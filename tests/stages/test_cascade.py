@@ -36,6 +36,7 @@ class StandIn:
 
     kinds = ("dark", "middle", "bright")
     shares = False
+    supercategory = "cat"
 
     def __init__(self, source: Artifact) -> None:
         self.source = source
@@ -184,6 +185,42 @@ def test_an_answer_of_low_confidence_stays_with_the_word(
     assert all("cat" in [entry.tag for entry in photo.tags] for photo in sure)
 
 
+@pytest.mark.parametrize("word", ["cat", "dog"])  # a tag, and a word that is none
+def test_a_word_counts_as_found_from_the_score_that_came_with_it(
+    tagger: Tagger, photos: list[str], sources: Any, made: list[StandIn], word: str
+) -> None:
+    (source,) = sources(1)
+    asked = run(tagger, photos, None, open_set=[word])
+    scores = [next(entry.score for entry in photo.tags if entry.tag == word) for photo in asked]
+    plain = run(tagger, photos, None)
+    for least in (0.0, sorted(scores)[len(scores) // 2], 1.0):
+        models = Cascade(tagger, {word: source}, 0.0, {word: least})
+        found = run(tagger, photos, models)
+        assert [word in refined(photo) for photo in found] == [score >= least for score in scores]
+        assert all(not entry.unsure for photo in found for entry in photo.tags if entry.refined)
+        others = [[entry for entry in photo.tags if entry.tag != word] for photo in found]
+        assert others == [[entry for entry in photo.tags if entry.tag != word] for photo in plain]
+        tally = models.tallies[word]
+        assert (tally.photos, tally.found, tally.told) == (len(photos), *[sum(score >= least for score in scores)] * 2)
+        assert (tally.best, tally.least) == (max(scores), least)
+    # A score above the tag's own threshold keeps it from being refined, not from being told.
+    if word == "cat":
+        assert [[entry.tag for entry in photo.tags] for photo in found] == [
+            [entry.tag for entry in photo.tags] for photo in plain
+        ]
+
+
+def test_another_supercategory_than_the_word_is_noticed(tagger: Tagger, sources: Any, made: list[StandIn]) -> None:
+    first, second = sources(2)
+    models = Cascade(tagger, {"cat": first, "dog": second}, 0.0)
+    assert models.other_supercategories == {"dog": "cat"}
+    made[0].supercategory, made[1].supercategory = "Dog", ""
+    assert models.other_supercategories == {"cat": "Dog"}
+    same_tag = Cascade(tagger, {"woman": first}, 0.0)
+    made[2].supercategory = "Lady"
+    assert same_tag.other_supercategories == {}
+
+
 # ---- nothing twice
 
 
@@ -253,8 +290,8 @@ def test_output_waits_for_a_batch_no_longer_than_it_must(
     def photos(found: set[int]) -> Any:
         for number in range(12):
             taken.append(number)
-            words = ["cat"] if number in found else []
-            yield cascade.Seen(number, words, Image.new("RGB", (2, 2)), torch.zeros(1, 1))
+            findings = {"cat": cascade.Finding(0.5, 0.5, number in found)}
+            yield cascade.Seen(number, findings, Image.new("RGB", (2, 2)), torch.zeros(1, 1))
 
     out = models.refine(photos({3}))
     assert [(next(out)[0], len(taken)) for _ in range(4)] == [(0, 1), (1, 2), (2, 3), (3, 8)]
@@ -271,6 +308,10 @@ def test_output_waits_for_a_batch_no_longer_than_it_must(
         (["dog"], "--refine 'dog' does not name a word and a model. Give them as in --refine dog=fine:v2"),
         (["=fine:v1"], "--refine '=fine:v1' does not name a word and a model."),
         (["dog="], "--refine 'dog=' does not name a word and a model."),
+        (["dog=@0.5"], "--refine 'dog=@0.5' does not name a word and a model."),
+        (["dog=v1@much"], "--refine 'dog=v1@much': 'much' is no score. Give a number from 0 to 1 after the @."),
+        (["dog=v1@1.5"], "--refine 'dog=v1@1.5': '1.5' is no score."),
+        (["dog=v1@nan"], "--refine 'dog=v1@nan': 'nan' is no score."),
         (["cat=v1", "cat=v1"], "--refine names 'cat' twice. Name one model for a word."),
     ],
 )
@@ -319,7 +360,8 @@ def fine_root(trained: Home, photos: list[str], tmp_path_factory: pytest.TempPat
         (folder / "train" / photo.stem.partition("-")[0]).mkdir(parents=True, exist_ok=True)
         shutil.copy(photo, folder / "train" / photo.stem.partition("-")[0])
     plain = FineTrainConfig(
-        image_encoder="model:v1", image_size=0, crop_share=1.0, patch_selection="activation", text_prompts=False,
+        supercategory="animal", image_encoder="model:v1", image_size=0, crop_share=1.0, text_prompts=False,
+        patch_selection="activation",
         train_layers=0, views=1, augmentation="none", epochs=60, batch=8, learning_rate=1e-2, warmup_epochs=0.0,
         precision="float32", workers=0, device="cpu",
     )  # fmt: skip
@@ -402,3 +444,20 @@ def test_what_cannot_be_refined_is_one_line(
     assert (result.code, result.out) == (1, "")
     assert message in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def test_people_are_told_what_became_of_their_words(
+    ramkit: Callable[..., Any], fine_root: Path, photos: list[str]
+) -> None:
+    """Found nowhere, found but unsure, another super-category: each in a line, and how to ask sooner."""
+    given = ("tag", *photos, "--artifacts", fine_root, "--refine")
+    nowhere = ramkit(*given, "wild boar=fine:v1@1").err
+    assert "fine:v1 tells kinds of animal apart; it is asked where wild boar is found." in nowhere
+    assert "wild boar: found in no photo; its highest score is 0." in nowhere
+    assert "the least that counts 1.000. For a lower one: --refine 'wild boar=fine:v1@SCORE'" in nowhere
+    every = ramkit(*given, "cat=fine:v1@0", "--refine-confidence", "0")
+    assert "found in" not in every.err
+    assert every.out.count("└") - every.out.count("└─") == len(photos)
+    unsure = ramkit(*given, "cat=fine:v1@0", "--refine-confidence", "1").err
+    assert f"cat: found in {len(photos)} of {len(photos)} photos; fine:v1 tells the kind in 0; it is below" in unsure
+    assert "below --refine-confidence 1 on the others." in unsure
