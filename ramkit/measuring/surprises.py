@@ -18,7 +18,7 @@ class Confusion:
     told: str
     photos: int  # in so many
     share: float  # of the photos of `true` that are not of `told`
-    at_large: float  # share among all photos that are of neither
+    at_large: float  # share among all photos that are of neither, 0 where there are none
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,11 @@ class Choice:
 
 
 def confusions(measured: Measured, most: int = 20) -> list[Confusion]:
-    """Pairs told most surprisingly often, k times where at large e are expected: by (k - e) / √(e + 1)."""
+    """Pairs told most surprisingly often, k times where e are expected if the first did not matter: (k - e) / √(e + 1).
+
+    e is formed with all photos that are not of the second: where the first is true of nearly all, the others are too
+    few to tell what is usual.
+    """
     from scipy.sparse import csr_matrix
 
     wrong = _wrong(measured)
@@ -46,7 +50,7 @@ def confusions(measured: Measured, most: int = 20) -> list[Confusion]:
     of_true = counts[i] - both  # only where j is not true can it be told wrongly
     others = len(measured.photos) - counts[i] - counts[j] + both
     at_large = (wrongly[j] - photos) / np.maximum(others, 1)
-    expected = of_true * at_large
+    expected = of_true * wrongly[j] / (len(measured.photos) - counts[j])
     surprise = (photos - expected) / np.sqrt(expected + 1)
     order = [n for n in np.argsort(-surprise, kind="stable")[:most] if surprise[n] > 0]
     return [

@@ -49,7 +49,7 @@ def score_distributions(models: Sequence[Shown]) -> bytes:
                 _distribution(cell, model.measured.logits[:, columns], model.measured.labels[:, columns])
                 cell.set_title(f"{written(model.name, 34)}: {title}", loc="left", fontsize=9)
                 cell.set_xlabel(model.measured.scale)
-                cell.xaxis.set_major_locator(MaxNLocator(7))
+                cell.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
                 if np.isfinite(limit := np.median(least_logits(model.measured)[columns])):
                     cell.axvline(limit, color=INK, linewidth=1, linestyle=":")
                     cell.set_xlabel(f"{model.measured.scale} (dotted: threshold, median of the names)")
@@ -106,7 +106,7 @@ def side_by_side(models: Sequence[Shown]) -> bytes:
         for place, columns in enumerate(groups.values()):
             if not models[0].measured.labels[:, columns].any():
                 axes.annotate(_NONE_TRUE, (place, 0), (0, 6), textcoords="offset points", ha="center", color=MUTED)
-        counts = [f"{group}\n({len(columns)} names)" for group, columns in groups.items()]
+        counts = [f"{group}\n({len(columns):,} names)" for group, columns in groups.items()]
         axes.set_xlim(-0.5, len(groups) - 0.5)
         axes.set_xticks(range(len(groups)), counts)
         axes.set_ylabel("mAP (lines: 95 % intervals)")
@@ -163,7 +163,8 @@ def _thinned(values: npt.NDArray[np.float64], most: int = 1500) -> npt.NDArray[n
 
 def per_tag(model: Shown) -> bytes:
     """AP of the names that are true of a photo, sorted: one by one, or all as a curve beside the best and the worst."""
-    rows = sorted((row for row in model.figures.per_tag if row["ap"] is not None), key=lambda row: -row["ap"])
+    rows = [row for row in model.figures.per_tag if row["ap"] is not None]
+    rows.sort(key=lambda row: (-row["ap"], -row["positives"]))  # of equal ones those that say more come first
     if len(rows) <= NAMED:
         with drawing(6.4, 0.9 + 0.2 * len(rows)) as figure:
             _named(figure.add_subplot(), rows)

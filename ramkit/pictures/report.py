@@ -114,7 +114,10 @@ def _charts(models: Sequence[Shown], tagger: Tagger | None) -> list[tuple[str, s
         remark = "On the dotted line a score is the chance that the name is true. Elsewhere it still orders photos."
         found.append(("reliability", "Reliability", remark, charts.reliability_curve(claims, own.measured.labels)))
     if pairs := confusions(own.measured):
-        remark = "Where the first name is true, the second is told, though it is not true, more often than elsewhere."
+        remark = (
+            "Where the first name is true, the second is told, though it is not true, more often than elsewhere; "
+            "the surest such pairs first."
+        )
         found.append(("confusions", "Names taken for others", remark, charts.confusions(pairs)))
     return found
 

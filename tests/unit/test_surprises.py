@@ -49,7 +49,8 @@ def test_confusions_against_loops(drawn: Measured) -> None:
             if i == j or photos < 3:
                 continue
             at_large = sum(shown[n, j] for n in outside) / len(outside)
-            expected = at_large * len(inside)
+            usual = sum(shown[n, j] for n in [*inside, *outside]) / (len(inside) + len(outside))
+            expected = usual * len(inside)
             surprise = (photos - expected) / math.sqrt(expected + 1)
             if surprise > 0:
                 wanted.append((surprise, f"n{i}", f"n{j}", photos, photos / len(inside), at_large))
@@ -59,6 +60,15 @@ def test_confusions_against_loops(drawn: Measured) -> None:
     assert [(entry.share, entry.at_large) for entry in found] == [pytest.approx(entry[4:]) for entry in wanted]
     assert (found[0].true, found[0].told) == ("n0", "n1")
     assert len(confusions(drawn, most=2)) == 2
+
+
+def test_a_name_that_is_true_of_all_photos_is_taken_for_none() -> None:
+    labels = np.zeros((40, 3), dtype=bool)
+    labels[:, 0] = labels[:10, 1] = True
+    logits = np.where(np.arange(40)[:, None] % 4 == 0, 1.0, -1.0) * np.ones(3)
+    logits[:10, 2] = 1.0  # told wrongly where the second is true
+    found = confusions(measured(logits, labels, [0.5, 0.5, 0.5]))
+    assert [(entry.true, entry.told) for entry in found] == [("n1", "n2")]
 
 
 def test_the_gallery_takes_the_clearest_photos() -> None:
