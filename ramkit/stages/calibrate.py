@@ -185,12 +185,13 @@ def _typed_line(artifacts: Path, tagger: Tagger, measured: Measured, config: Cal
     """One line for all of the report's names, asked as if they were typed.
 
     Raises:
-        InputError: none of the report's photos can be read.
+        InputError: none of the report's photos can be read, or a half of them has no true label.
     """
     logits, labels = _as_typed(artifacts, tagger, measured, config.open_set_photos, track)
     line, threshold = _one_line(logits, labels, config)
     f1 = []
     for training, test in _folds(len(logits), 2, config.seed):
+        _require_both(labels[training])
         _, other = _one_line(logits[training], labels[training], config)
         f1.append(precision_recall_f1(_sigmoid(logits[test]), labels[test], other).f1)
     before = precision_recall_f1(_sigmoid(logits), labels, tagger.open_set_threshold).f1
@@ -233,8 +234,7 @@ def _quality(data: _Data, config: CalibrateConfig, track: Track) -> dict[str, An
     thresholds = np.zeros(data.logits.shape)
     folds = _folds(len(data.logits), config.folds, config.seed)
     for training, test in track(folds, total=len(folds), what="cross-validation"):
-        if not data.labels[training].any():
-            raise InputError("Too few true labels for so many folds.", cure="Lower folds, or label more photos.")
+        _require_both(data.labels[training])
         fit = _fit(data.logits[training], data.labels[training], config)
         chances[test], thresholds[test] = fit.lines.chances(data.logits[test]), fit.thresholds
     scores = _sigmoid(data.logits)
@@ -242,6 +242,15 @@ def _quality(data: _Data, config: CalibrateConfig, track: Track) -> dict[str, An
         "before": _told(scores, scores, data.thresholds, data.labels),
         "after": _told(chances, scores, thresholds, data.labels),
     }
+
+
+def _require_both(labels: Labels) -> None:
+    """Refuse a part of the photos on which nothing can be fitted."""
+    if not labels.any() or labels.all():
+        raise InputError(
+            "Too few labels: what is true in one part of the photos cannot be judged by the others.",
+            cure="Label more photos.",
+        )
 
 
 def _told(chances: Floats, scores: Floats, thresholds: Floats, labels: Labels) -> dict[str, Any]:

@@ -193,6 +193,13 @@ def test_what_cannot_be_fitted_is_told(home: Home, photos: list[str], tmp_path: 
     measure(home, photos[:4], lambda _: ["woman"])
     with pytest.raises(InputError, match=r"labels are all alike\. Measure"):
         fitted(home)
+    for lone, rest in ((["woman"], []), ([], ["woman"])):  # in one part of the photos nothing is true, or all
+        own = dict.fromkeys(photos, rest) | {photos[0]: lone}
+        measure(home, photos, own.__getitem__)
+        with pytest.raises(
+            InputError, match=r"^Too few labels: what is true in one part of the photos cannot be judged"
+        ):
+            fitted(home)
     for setting, value in {"precision": 1.0, "beta": 0.0, "tags": -1.0, "folds": 1}.items():
         with pytest.raises(InputError, match=rf"^{setting} = {value}\. Give"):
             fitted(home, **{setting: value})
