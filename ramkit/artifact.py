@@ -345,6 +345,9 @@ def _damaged_keys(manifest: dict[str, Any]) -> list[str]:
     ]
 
 
+_KEEP_AN_EDIT = "to keep an edit, copy it and add --vocabulary COPY"
+
+
 def _verify_files(path: Path, manifest: dict[str, Any]) -> None:
     cure = f"Make it anew: {_made_by(manifest['kind'])}"
     listed, present = set(manifest["files"]), set(_file_names(path))
@@ -354,7 +357,8 @@ def _verify_files(path: Path, manifest: dict[str, Any]) -> None:
         raise ArtifactError(f"{path}: file that is not in the manifest: {', '.join(extra)}.", cure="Move it away.")
     for name, entry in manifest["files"].items():
         if sha256_of(path / name) != entry["sha256"]:
-            raise ArtifactError(f"{path}: {name} was changed after it was written.", cure=cure)
+            keep = f"; {_KEEP_AN_EDIT}" if manifest["kind"] == "vocabulary" else ""
+            raise ArtifactError(f"{path}: {name} was changed after it was written.", cure=cure + keep)
     if manifest["id"] != _content_id(manifest["kind"], manifest["files"]) or manifest.get("seal") != _seal(manifest):
         raise ArtifactError(f"{path}: {MANIFEST} was changed after it was written.", cure=cure)
 

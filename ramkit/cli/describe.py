@@ -18,7 +18,9 @@ def describe(
     artifacts: ArtifactsOption = ARTIFACTS,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings (DescribeConfig).")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="Vocabulary version, such as v3; default: the newest.")] = None,
-    tags: Annotated[Path | None, typer.Option(help="Describe these tags instead: a text file, one a line.")] = None,
+    tags: Annotated[
+        Path | None, typer.Option(help="Describe these tags instead: one a line, or a vocabulary's rows (.jsonl).")
+    ] = None,
     llm: Annotated[str | None, typer.Option(help="`wordnet`, which works offline, or a model name.")] = None,
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server; its key: $OPENAI_API_KEY.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Own prompts, one a line, {} where the tag goes.")] = None,

@@ -249,7 +249,8 @@ def _what_is_asked(config: DescribeConfig, inputs: list[Artifact], tags: list[Ta
         del settings[name]
     settings["prompts"] = list(config.prompts or PAPER_PROMPTS)
     if not any(source.kind == "vocabulary" for source in inputs):
-        settings["tags"] = hashlib.sha256("\n".join(tag.name for tag in tags).encode()).hexdigest()
+        told = (f"{tag.name}\t{tag.kind}\t{tag.gloss}" if tag != Tag(tag.name) else tag.name for tag in tags)
+        settings["tags"] = hashlib.sha256("\n".join(told).encode()).hexdigest()
     return settings
 
 
@@ -386,11 +387,18 @@ def _wanted(artifacts: Path, vocabulary: str | None, tags: Path | None) -> tuple
 def _tag_of(row: dict[str, Any], path: Path) -> Tag:
     if not isinstance(row.get("tag"), str) or not row["tag"].strip():
         raise InputError(f"{path}: a row without a tag: {row}.", cure="Make it anew: ramkit parse-tags")
-    return Tag(row["tag"], row.get("kind") or "object", row.get("gloss") or "", tuple(row.get("aliases") or ()))
+    gloss = row.get("gloss") or ""
+    return Tag(row["tag"].strip(), row.get("kind") or "object", str(gloss), tuple(row.get("aliases") or ()))
 
 
 def _read_tags(path: Path) -> list[Tag]:
-    """Tags of a text file, one a line, each once; blank lines and lines that begin with # are passed over."""
+    """Tags of a text file, one a line, each once, blank lines and lines that begin with # passed over; or of rows as a
+    vocabulary has them, in a .jsonl file."""
+    if path.suffix.lower() == ".jsonl":
+        named = {tag.name: tag for tag in (_tag_of(row, path) for row in read_rows(path))}
+        if not named:
+            raise InputError(f"{path}: holds no tag.", cure='Write {"tag": "name"} a line.')
+        return list(named.values())
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:

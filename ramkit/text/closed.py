@@ -42,7 +42,9 @@ class ClosedVocabulary:
         negated = {mention.at for mention in parsed.dropped if mention.rule == "negated"}
         spans = [span for span in self._spans(tree) if span[1] - 1 not in negated]
         taken = {index for first, end, _ in spans for index in range(first, end)}
-        mentions = [Mention(self._kind(tag, "object"), tag, "phrase", first) for first, _, tag in spans]
+        mentions = [
+            Mention(self._kind(tag, _kind_of_phrase(tree, first)), tag, "phrase", first) for first, _, tag in spans
+        ]
         wanted = (mention for mention in parsed.dropped if mention.rule in _WANTED_BY_NAME)
         for mention in (*parsed.mentions, *wanted):
             if mention.at not in taken:
@@ -97,3 +99,9 @@ class ClosedVocabulary:
         if tree.tags[index].startswith("VB") or word in lexicon.VERB_FORMS:
             forms.add(self._lemmas.verb(word))
         return forms
+
+
+def _kind_of_phrase(tree: Tree, first: int) -> Kind:
+    """ "rides a horse" is an action, "stop sign" is none."""
+    names = tree.deps[first] in ("compound", "amod", "nmod", "nn")
+    return "action" if tree.tags[first].startswith("VB") and not names else "object"

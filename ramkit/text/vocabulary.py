@@ -28,9 +28,11 @@ class Tag:
     kind: Kind | None  # None in a list that does not say: what the captions make of it
     count: int
     aliases: tuple[str, ...] = ()
+    gloss: str = ""  # which crane is meant, where someone wrote it: what `describe` tells an LLM
 
     def as_row(self) -> dict[str, Any]:
-        return {"tag": self.tag, "kind": self.kind, "count": self.count, "aliases": list(self.aliases)}
+        row = {"tag": self.tag, "kind": self.kind, "count": self.count, "aliases": list(self.aliases)}
+        return {**row, "gloss": self.gloss} if self.gloss else row
 
 
 @dataclass
@@ -228,8 +230,10 @@ def _tag_of(path: Path, row: Mapping[str, Any]) -> Tag:
         raise InputError(f"{path}: {tag!r} is of kind {kind!r}.", cure=f"Choose from {', '.join(KINDS)}.")
     if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
         raise InputError(f"{path}: the aliases of {tag!r} are no list of names.", cure="Mend that row.")
-    count = row.get("count", 0)
-    return Tag(_tidy(tag), kind, count if isinstance(count, int) else 0, tuple(map(_tidy, aliases)))
+    count, gloss = row.get("count", 0), row.get("gloss") or ""
+    if not isinstance(gloss, str):
+        raise InputError(f"{path}: the gloss of {tag!r} is no text.", cure="Mend that row.")
+    return Tag(_tidy(tag), kind, count if isinstance(count, int) else 0, tuple(map(_tidy, aliases)), gloss.strip())
 
 
 def _read_lines(path: Path) -> list[Tag]:

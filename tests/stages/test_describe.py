@@ -204,6 +204,18 @@ class TestLlm:
             "content": 'Here "crane" means: a large wading bird.',
         }
 
+    def test_tags_may_be_rows_with_a_gloss(self, tmp_path: Path) -> None:
+        tags = tmp_path / "tags.jsonl"
+        tags.write_text('{"tag": "crane", "gloss": "a machine that lifts"}\n{"tag": "ride", "kind": "action"}\n')
+        with StandIn() as server:
+            made = describe(artifacts=tmp_path, config=config(server), tags=tags, run=fast())
+            said = {request["messages"][0]["content"] for request in server.requests}
+        assert said == {'Here "crane" means: a machine that lifts.', 'Here "riding" names an action as seen in photos.'}
+        assert_whole(rows_of(made), ("crane", "ride"))
+        tags.write_text('{"name": "crane"}\n')
+        with StandIn() as server, pytest.raises(InputError, match="a row without a tag"):
+            describe(artifacts=tmp_path, config=config(server), tags=tags, run=fast())
+
     def test_a_run_whose_answers_are_all_there_makes_no_new_version(self, tmp_path: Path) -> None:
         tags = make_tags(tmp_path)
         told: list[str] = []

@@ -135,6 +135,16 @@ def test_a_closed_vocabulary_keeps_all_its_tags(source: Path, tmp_path: Path) ->
     assert rows(again) == rows(made)
 
 
+def test_an_edited_vocabulary_is_read_again_with_its_glosses(source: Path, tmp_path: Path) -> None:
+    made, _ = run(source, tmp_path, min_count=1)
+    edited = [row for row in rows(made) if row["kind"] == "object"][:3]
+    edited[0] |= {"gloss": "the one that is meant", "aliases": ["thingy"]}
+    copy = tmp_path / "edited.jsonl"
+    copy.write_text("".join(json.dumps(row) + "\n" for row in edited))
+    again, _ = run(source, tmp_path, min_count=1, vocabulary=str(copy))
+    assert {row["tag"]: row for row in rows(again)} == {row["tag"]: row for row in edited}
+
+
 def test_captions_of_one_photo_become_one_row(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     path.write_text(

@@ -236,7 +236,11 @@ def drop_keys(folder: Path) -> None:
         (edited(files=[], config=None), "manifest.json: files, config in the manifest is damaged.", "Make it anew."),
         (edited(files={"tags.txt": "f00"}), "manifest.json: files in the manifest is damaged.", "Make it anew."),
         (edited(lineage=["model"]), "manifest.json: lineage in the manifest is damaged.", "Make it anew."),
-        (change_file, "tags.txt was changed after it was written.", MAKE_ANEW),
+        (
+            change_file,
+            "tags.txt was changed after it was written.",
+            f"{MAKE_ANEW}; to keep an edit, copy it and add --voc",
+        ),
         (remove_file, "file missing: tags.txt.", MAKE_ANEW),
         (add_file, "file that is not in the manifest: inner/more.txt.", "Move it away."),
         (edited(id="0" * 64), "manifest.json was changed after it was written.", MAKE_ANEW),

@@ -71,7 +71,7 @@ def test_reading_jsonl_and_lists(tmp_path: Path) -> None:
     rows.write_text(
         '{"tag": "Couch", "kind": "object", "count": 3, "aliases": ["Sofa"], "gloss": "seat"}\n{"tag": "red"}\n'
     )
-    assert vocabulary.read(rows) == [Tag("couch", "object", 3, ("sofa",)), Tag("red", None, 0)]
+    assert vocabulary.read(rows) == [Tag("couch", "object", 3, ("sofa",), "seat"), Tag("red", None, 0)]
     names = tmp_path / "v.txt"
     names.write_text("couch: sofa,  settee # seats\n\n# remark\ntraffic  light\n")
     assert vocabulary.read(names) == [Tag("couch", None, 0, ("sofa", "settee")), Tag("traffic light", None, 0)]
@@ -85,6 +85,7 @@ def test_reading_jsonl_and_lists(tmp_path: Path) -> None:
         ("v.jsonl", '{"kind": "object"}', 'row without a "tag"'),
         ("v.jsonl", '{"tag": "a", "kind": "thing"}', "is of kind 'thing'.*object, attribute, action, scene"),
         ("v.jsonl", '{"tag": "a", "aliases": "b"}', "aliases of 'a' are no list"),
+        ("v.jsonl", '{"tag": "a", "gloss": 5}', "gloss of 'a' is no text"),
         ("v.jsonl", "{oops", "line 1: not JSON"),
     ],
 )
@@ -126,6 +127,13 @@ def test_closed_matching(parser: CaptionParser, names: Sequence[str], caption: s
     closed = ClosedVocabulary([Tag(name, None, 0) for name in names], parser.lemmas)
     [parsed] = parser.parse([caption], closed)
     assert [mention.tag for mention in parsed.mentions] == found
+
+
+def test_a_phrase_with_a_verb_is_an_action(parser: CaptionParser) -> None:
+    closed = ClosedVocabulary([Tag("ride horse", None, 0), Tag("stop sign", None, 0)], parser.lemmas)
+    parsed = parser.parse(["Two men ride horses past a stop sign.", "Riding a horse"], closed)
+    kinds = [{mention.tag: mention.kind for mention in entry.mentions} for entry in parsed]
+    assert kinds == [{"ride horse": "action", "stop sign": "object"}, {"ride horse": "action"}]
 
 
 def test_closed_matching_by_alias_keeps_the_kind_of_the_vocabulary(parser: CaptionParser) -> None:
