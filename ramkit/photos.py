@@ -21,7 +21,11 @@ from ramkit.errors import InputError, first_line
 from ramkit.files import sha256_of
 from ramkit.references import MEMBER, photo_rows, read_inside, shard_index, split_reference
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif", ".avif"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif", ".avif", ".heic", ".heif"}
+)
+_CONTAINERS = frozenset({".tar", ".parquet"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _CURE = "Name a photo that opens in an image viewer."
 
 
@@ -42,20 +46,23 @@ class Preprocess:
         return (pixels - mean[:, None, None]) / std[:, None, None]
 
 
-def find_photos(sources: Iterable[str | Path], *, keep_missing: bool = False) -> list[str]:
+def find_photos(sources: Iterable[str | Path], *, as_typed: bool = False) -> list[str]:
     """References to every photo that the sources name: files as given, folders searched in depth (hidden ones
     passed over), `.tar` shards, `.parquet` files. A photo named twice comes once.
 
     Args:
-        keep_missing: let a source that does not exist stand for a photo, which `read_photo` then refuses on its own.
+        as_typed: as a person names photos to look at. What cannot be had, a source that does not exist or a folder
+            that may not be read, stands for a photo, which `read_photo` then refuses on its own; a folder that holds
+            shards or Parquet files and no photo beside them stands for those.
 
     Raises:
-        InputError: a source that does not exist, or a folder, shard or Parquet file without a photo.
+        InputError: a source that does not exist, a folder that may not be read, or a folder, shard or Parquet file
+            without a photo.
     """
     found: dict[str, str] = {}
     for source in sources:
-        missing = keep_missing and not os.path.lexists(source)
-        for reference in [str(source)] if missing else _photos_of(str(source)):
+        missing = as_typed and not os.path.lexists(source)
+        for reference in [str(source)] if missing else _photos_of(str(source), as_typed):
             found.setdefault(os.path.abspath(reference), reference)
     return list(found.values())
 
@@ -68,7 +75,7 @@ def read_photo(reference: str) -> Image.Image:
         InputError: missing, empty, truncated, or no image at all.
     """
     try:
-        with _quiet, Image.open(_open_bytes(reference)) as image:
+        with _quiet, _open_image(reference) as image:
             image.load()
             return _as_rgb(ImageOps.exif_transpose(image))
     except InputError:
@@ -124,7 +131,7 @@ class _Quiet:
 _quiet = _Quiet()
 
 
-def _photos_of(source: str) -> Sequence[str]:
+def _photos_of(source: str, as_typed: bool) -> Sequence[str]:
     if split_reference(source):
         return [source]
     path = Path(source)
@@ -135,11 +142,7 @@ def _photos_of(source: str) -> Sequence[str]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be opened ({first_line(error)}).", cure="Check the path.") from None
     if path.is_dir():
-        entries = (entry.relative_to(path) for entry in path.rglob("*") if entry.is_file())
-        inside = sorted(str(path / entry) for entry in entries if _is_photo(entry))
-        if not inside:
-            raise InputError(f"{path}: no photo in this folder.", cure=f"Known endings: {' '.join(sorted(SUFFIXES))}")
-        return inside
+        return _photos_below(path, as_typed)
     if path.suffix.lower() == ".tar":
         members = [f"{path}{MEMBER}{name}" for name in shard_index(str(path)) if _is_photo(Path(name))]
         if not members:
@@ -153,9 +156,64 @@ def _photos_of(source: str) -> Sequence[str]:
     return [source]
 
 
+def _photos_below(folder: Path, as_typed: bool) -> list[str]:
+    closed: list[str] = []
+    entries: list[Path] = []
+    for where, folders, names in os.walk(folder, onerror=lambda error: closed.append(error.filename)):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        entries += [Path(where, name).relative_to(folder) for name in names]
+    if closed and not as_typed:
+        raise InputError(f"{closed[0]}: this folder may not be read.", cure="Check who may read it.")
+    photos = [str(folder / entry) for entry in entries if _is_photo(entry) and (folder / entry).is_file()]
+    found = sorted([*photos, *closed])
+    if not found and as_typed:
+        holders = sorted(str(folder / entry) for entry in entries if _is_shown(entry, _CONTAINERS))
+        found = [reference for holder in holders for reference in _photos_of(holder, as_typed)]
+    if not found:
+        raise InputError(f"{folder}: no photo in this folder.", cure=f"Known endings: {' '.join(sorted(SUFFIXES))}")
+    return found
+
+
 def _is_photo(inside: Path) -> bool:
     """By the path inside its folder or shard: a known ending, and nothing hidden on the way."""
-    return inside.suffix.lower() in SUFFIXES and not any(part.startswith(".") and part != ".." for part in inside.parts)
+    return _is_shown(inside, SUFFIXES)
+
+
+def _is_shown(inside: Path, endings: frozenset[str]) -> bool:
+    return inside.suffix.lower() in endings and not any(part.startswith(".") and part != ".." for part in inside.parts)
+
+
+def _open_image(reference: str) -> Image.Image:
+    source = _open_bytes(reference)
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError:
+        if not _is_heif(source):
+            raise
+        _read_heif_from_now_on(reference)
+        return Image.open(source)
+
+
+def _is_heif(source: io.BytesIO | str) -> bool:
+    """Whether a file is of the kind that iPhones write; leaves it at its start."""
+    if isinstance(source, str):
+        with open(source, "rb") as stream:
+            head = stream.read(12)
+    else:
+        head = source.getvalue()[:12]
+        source.seek(0)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _read_heif_from_now_on(reference: str) -> None:
+    """Teach Pillow HEIC, where the package for it is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise InputError(
+            f"{reference}: HEIC photos want one more package.", cure="pip install pillow-heif, or export it as JPEG."
+        ) from None
+    pillow_heif.register_heif_opener()
 
 
 def _open_bytes(reference: str) -> io.BytesIO | str:
@@ -167,6 +225,8 @@ def _open_bytes(reference: str) -> io.BytesIO | str:
             raise InputError(
                 f"{reference}: photos are not fetched from the net.", cure="Download them first, as img2dataset does."
             )
+        if Path(reference).is_dir() and not os.access(reference, os.R_OK | os.X_OK):
+            raise InputError(f"{reference}: this folder may not be read.", cure="Check who may read it.")
         if Path(reference).is_dir():
             raise InputError(f"{reference}: is a folder, not a photo.", cure=_CURE)
         empty = Path(reference).is_file() and Path(reference).stat().st_size == 0

@@ -74,6 +74,8 @@ def _error_number(error: Exception) -> int:
 
 def _reader_has_left(stop: SystemExit) -> bool:
     """Whether the reader of standard output, such as `head`, has seen enough."""
+    if sys.stdout is None:  # it was closed before we began
+        return False
     try:
         sys.stdout.flush()
     except BrokenPipeError:

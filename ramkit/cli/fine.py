@@ -74,10 +74,12 @@ def train(
         return
     for reason in made.statistics["unreadable"]:
         console.print_error(reason)
+    for kind in made.statistics.get("unlearnt_kinds", ()):
+        console.print_error(f"{kind}: none of its training photos can be read; the model has not learnt it.")
     if json:
         console.print_json({"model": made.name, **made.statistics})
         return
-    hidden = ("unreadable", "missing")
+    hidden = ("unreadable", "missing", "unlearnt_kinds")
     rows = [[name.replace("_", " "), _shown(value)] for name, value in made.statistics.items() if name not in hidden]
     console.print_table("", ["measure", "value"], rows)
     console.say(f"{made.name} in {made.path}")

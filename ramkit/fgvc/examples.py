@@ -74,7 +74,8 @@ def read_image_folder(source: str) -> FineDataset:
     kinds = sorted({kind for _, kind in photos["train"]})
     if len(kinds) < 2:
         raise InputError(
-            f"{source}: {len(kinds)} kinds with photos in train/.", cure="Give train/KIND/PHOTO of two kinds or more."
+            f"{source}: {len(kinds)} kind{'s' if not kinds else ''} with photos in train/.",
+            cure="Give train/KIND/PHOTO of two kinds or more, and val/KIND/PHOTO likewise.",
         )
     return dataset_of(source, kinds, **photos)
 

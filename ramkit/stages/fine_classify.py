@@ -33,7 +33,7 @@ def fine_classify(
     Raises:
         InputError: a name that leads to no photo.
     """
-    references = find_photos(photos, keep_missing=True)
+    references = find_photos(photos, as_typed=True)
     batches = read_batches(references, lambda photo, _: classifier.prepare(photo), size=_BATCH)
     done = 0
     for positions, pixels, unreadable in track(batches, total=-(-len(references) // _BATCH), what="classifying"):

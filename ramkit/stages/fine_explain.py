@@ -49,7 +49,7 @@ def fine_explain(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}).", cure="Name another folder: --out") from None
-    references = find_photos(photos, keep_missing=True)
+    references = find_photos(photos, as_typed=True)
     names = _names(references)
     for reference in track(references, total=len(references), what="explaining"):
         try:

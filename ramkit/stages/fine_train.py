@@ -6,7 +6,7 @@ Started by torchrun, the processes train stage 1 together; the first alone does 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,6 +171,13 @@ def _missing(dataset: FineDataset) -> dict[str, Any]:
     return {"missing_photos": len(dataset.missing), "missing": dataset.missing[:20]}
 
 
+def _unlearnt(dataset: FineDataset, failed: Collection[int]) -> dict[str, Any]:
+    """Kinds none of whose photos could be read, to be told; nothing where there is no such kind."""
+    learnt = {example.kind for position, example in enumerate(dataset.train) if position not in failed}
+    found = [kind for number, kind in enumerate(dataset.kinds) if number not in learnt]
+    return {"unlearnt_kinds": found} if found else {}
+
+
 def _image_encoder(artifacts: Path, config: FineTrainConfig) -> ImageEncoder:
     """The encoder that the configuration names; of a tagging model, if it names one."""
     name = config.image_encoder
@@ -251,6 +258,7 @@ def _train(
     if head.fusion is not None:
         resumed |= _stage_two(task, vision, head, source, views, folder, track, tell)
     return {
+        **_unlearnt(task.dataset, source.failed),
         "photos": len(task.images) - len(unread),
         "unreadable_photos": len(unread),
         "unreadable": [source.failed[position] for position in unread][:20],

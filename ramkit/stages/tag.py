@@ -75,7 +75,7 @@ def tag(
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold} is no score.", cure="Give a number from 0 to 1.")
-    references = find_photos(photos, keep_missing=True)
+    references = find_photos(photos, as_typed=True)
     refined = {word: cascade.least.get(word) for word in cascade.words} if cascade else {}
     questions = _Questions(tagger, open_set, descriptions or {}, scale, refined)
     limits = _Limits(threshold, top_k, 0) if threshold is not None else _Limits(None, top_k, at_least, True)
@@ -118,7 +118,7 @@ def _look(
 
 
 def read_words(given: Sequence[str]) -> list[str]:
-    """Words of `--open-set` values: comma-separated, or `@FILE` with one a line; each once, in order.
+    """Words of `--open-set` values: comma-separated, or `@FILE` with one a line; each once, in any case, in order.
 
     Raises:
         InputError: a file that cannot be read, or no word at all in a value.
@@ -130,7 +130,10 @@ def read_words(given: Sequence[str]) -> list[str]:
         if not any(own):
             raise InputError(f"--open-set {value!r} holds no word.", cure='Give words, as in --open-set "corgi, sled".')
         words.extend(word for word in own if word)
-    return list(dict.fromkeys(words))
+    once: dict[str, str] = {}
+    for word in words:
+        once.setdefault(word.lower(), word)
+    return list(once.values())
 
 
 @dataclass(frozen=True)
@@ -282,9 +285,12 @@ def _scaling(
 
 
 def _lines_of(path: str) -> list[str]:
+    if not path:
+        raise InputError("--open-set @ names no file.", cure="Give it as in --open-set @words.txt")
     try:
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise InputError(
-            f"{path}: not readable as a list of words ({error}).", cure="One word or phrase a line."
+            f"{path}: not readable as a list of words ({reason}).", cure="One word or phrase a line."
         ) from None

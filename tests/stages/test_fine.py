@@ -239,6 +239,23 @@ def test_unreadable_photos_are_told_and_do_not_stop_training(
         )
         assert made.statistics["unreadable_photos"] == 1
         assert "bad.jpg: not an image" in made.statistics["unreadable"][0]
+        assert "unlearnt_kinds" not in made.statistics
+
+
+def test_a_kind_without_a_readable_photo_is_told(
+    ramkit: Callable[..., Any], folder: Path, encoder_spec: str, tmp_path: Path
+) -> None:
+    spoilt = Path(shutil.copytree(folder, tmp_path / "spoilt"))
+    for photo in (spoilt / "train" / "cat").iterdir():
+        photo.write_bytes(b"")
+    made = ramkit(
+        "fine", "train", spoilt, "--artifacts", tmp_path / "made", "--supercategory", "thing", "--epochs", 1,
+        "--batch", 6, "--image-encoder", "test_efficientnet", "--image-weights", "", "--image-size", 64, "--patch-selection",
+        "none", "--text-encoder", encoder_spec, "--train-layers", 1, "--views", 1,
+    )  # fmt: skip
+    assert made.code == 0
+    assert "error: cat: none of its training photos can be read; the model has not learnt it." in made.err.splitlines()
+    assert artifact.find(tmp_path / "made", "fine").statistics["unlearnt_kinds"] == ["cat"]
 
 
 def test_a_published_set_is_known_told_and_brings_its_super_category(

@@ -162,6 +162,7 @@ def test_a_typed_tag_or_alias_is_asked_as_the_tag(tagger: Tagger, photos: list[s
         (["corgi, red  bicycle ,wedding cake"], ["corgi", "red bicycle", "wedding cake"]),
         (["a,b", "b,c", " a "], ["a", "b", "c"]),
         (["a,,b,"], ["a", "b"]),
+        (["Dog,cat,dog", "CAT"], ["Dog", "cat"]),
         ([], []),
         (["@FILE"], ["corgi", "traffic light, red", "Hund"]),
         (["x", "@FILE"], ["x", "corgi", "traffic light, red", "Hund"]),
@@ -191,6 +192,8 @@ def test_a_file_that_holds_no_words_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message) as caught:
             read_words([f"@{tmp_path / name}"])
         assert str(tmp_path / name) in str(caught.value)
+    with pytest.raises(InputError, match=r"--open-set @ names no file\. Give it as in --open-set @words\.txt"):
+        read_words(["@"])
 
 
 # ---- the command line

@@ -186,6 +186,12 @@ def test_help_without_a_reader_is_no_error() -> None:
     assert run_without_reader([sys.executable, "-m", "ramkit", "--help"]) == (0, "")
 
 
+def test_a_standard_output_that_is_closed_is_no_error() -> None:
+    command = 'exec "$0" -m ramkit --help >&-'
+    done = subprocess.run(["sh", "-c", command, sys.executable], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def run_without_reader(command: list[str]) -> tuple[int, str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

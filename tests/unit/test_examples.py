@@ -52,7 +52,7 @@ def test_what_is_held_out_is_the_test_split_if_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train/rose/1.jpg"], r"1 kinds with photos in train/\. Give train/KIND/PHOTO of two kinds or more"),
+        (["train/rose/1.jpg"], r"1 kind with photos in train/\. Give train/KIND/PHOTO of two kinds or more"),
         (["rose/1.jpg", "daisy/1.jpg"], "0 kinds with photos"),
         (["train/1.jpg", "train/a/1.jpg"], r"train/1\.jpg: lies in no kind's folder"),
         (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"], "no photo of 'c' to train on"),

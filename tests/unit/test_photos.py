@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import sys
 import tarfile
 import threading
 import warnings
@@ -571,6 +572,80 @@ def test_links_that_lead_round_in_circles_are_no_trap(put: Callable[[str, bytes]
     (tmp_path / "photos" / "self.jpg").symlink_to("self.jpg")
     (tmp_path / "photos" / "nowhere.jpg").symlink_to("none.jpg")
     assert find_photos([tmp_path / "photos"]) == [str(tmp_path / "photos" / "a.jpg")]
+
+
+def test_a_folder_of_shards_is_searched_where_a_person_names_it(
+    put: Callable[[str, bytes], str], shard: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "shards" / "more").mkdir(parents=True)
+    first, second = shard({"2.jpg": b"", "1.png": b""}, "shards/b.tar"), shard({"a.jpg": b""}, "shards/more/a.tar")
+    put("shards/.c.tar", b"hidden")
+    row = pyarrow.table({"photo": [encoded(noise(), "PNG")]})
+    pyarrow.parquet.write_table(row, tmp_path / "shards" / "z.parquet")
+    found = [f"{first}::2.jpg", f"{first}::1.png", f"{second}::a.jpg", f"{tmp_path / 'shards' / 'z.parquet'}::photo/0"]
+    assert find_photos([tmp_path / "shards"], as_typed=True) == found
+    with pytest.raises(InputError, match="no photo in this folder"):
+        find_photos([tmp_path / "shards"])
+    put("shards/photo.jpg", b"")
+    assert find_photos([tmp_path / "shards"], as_typed=True) == [str(tmp_path / "shards" / "photo.jpg")]
+
+
+def test_a_folder_that_may_not_be_read_is_told(
+    put: Callable[[str, bytes], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("photos/a.jpg", b"")
+    put("photos/mine/b.jpg", b"")
+    put("photos/.mine/c.jpg", b"")
+    shut = str(tmp_path / "photos" / "mine")
+    scandir, access = os.scandir, os.access
+
+    def refuse(path: Any = ".") -> Any:  # who runs tests as root may read all
+        if os.fspath(path).endswith("mine"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != shut and access(path, mode))
+    assert find_photos([tmp_path / "photos"], as_typed=True) == [str(tmp_path / "photos" / "a.jpg"), shut]
+    message = r"photos.mine: this folder may not be read\. Check who may read it\."
+    with pytest.raises(InputError, match=message):
+        read_photo(shut)
+    with pytest.raises(InputError, match=message):
+        find_photos([tmp_path / "photos"])
+
+
+# ---- HEIC
+
+
+def test_what_iphones_write_is_read_where_its_package_is_installed(
+    put: Callable[[str, bytes], str], shard: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pillow_heif
+
+    stream = io.BytesIO()
+    tags = Image.Exif()
+    tags[0x0112] = 6  # to be turned by a quarter
+    left_red = Image.new("RGB", (64, 32), "white")
+    left_red.paste("red", (0, 0, 32, 32))
+    pillow_heif.from_pillow(left_red).save(stream, exif=tags.tobytes(), quality=100)
+    path, inside = put("IMG_1.HEIC", stream.getvalue()), f"{shard({'a.heic': stream.getvalue()})}::a.heic"
+    assert find_photos([Path(path).parent]) == [path]
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])  # as if nobody had read one yet
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for reference in (path, inside):
+        with pytest.raises(InputError) as caught:
+            read_photo(reference)
+        told = f"{reference}: HEIC photos want one more package. pip install pillow-heif, or export it as JPEG."
+        assert str(caught.value) == told
+    monkeypatch.setitem(sys.modules, "pillow_heif", pillow_heif)
+    for reference in (path, inside):
+        photo = read_photo(reference)
+        assert photo.size == (32, 64)
+        top, bottom = photo.getpixel((16, 8)), photo.getpixel((16, 56))
+        assert abs(np.array(top) - RED).max() < 30
+        assert abs(np.array(bottom) - WHITE).max() < 30
+    with pytest.raises(InputError, match="not a"):
+        read_photo(put("cut.heic", stream.getvalue()[:200]))
 
 
 # ---- preprocessing
