@@ -250,8 +250,8 @@ def test_a_kind_without_a_readable_photo_is_told(
         photo.write_bytes(b"")
     made = ramkit(
         "fine", "train", spoilt, "--artifacts", tmp_path / "made", "--supercategory", "thing", "--epochs", 1,
-        "--batch", 6, "--image-encoder", "test_efficientnet", "--image-weights", "", "--image-size", 64, "--patch-selection",
-        "none", "--text-encoder", encoder_spec, "--train-layers", 1, "--views", 1,
+        "--batch", 6, "--image-encoder", "test_efficientnet", "--image-weights", "", "--image-size", 64,
+        "--patch-selection", "none", "--text-encoder", encoder_spec, "--train-layers", 1, "--views", 1,
     )  # fmt: skip
     assert made.code == 0
     assert "error: cat: none of its training photos can be read; the model has not learnt it." in made.err.splitlines()
