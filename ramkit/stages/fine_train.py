@@ -157,7 +157,7 @@ def _read_task(source: str, artifacts: Path, config: FineTrainConfig, team: Team
 def _introduction(source: str, task: Task) -> str:
     """Which published set was found at the source: its files told, and a mistake should be seen at once."""
     dataset = task.dataset
-    missing = f"; {len(dataset.missing)} more are listed but not there" if dataset.missing else ""
+    missing = f"; listed but not there: {len(dataset.missing)}" if dataset.missing else ""
     return (
         f"{source}: {dataset.name}, {len(dataset.kinds)} kinds of {task.supercategory}, {len(dataset.train)} photos to "
         f"train on, {len(dataset.test)} to test with{missing}"
@@ -356,10 +356,11 @@ def _features(task: Task, vision: Vision, source: ViewSource, variant: int, trac
 
 
 def _validate(task: Task, vision: Vision, head: FineHead, track: Track) -> dict[str, Any]:
-    """Figures on the photos kept aside for validation or test, if there are any; nothing was chosen by them."""
-    examples = task.dataset.test or task.dataset.validation
-    if not examples:
+    """Figures on the photos kept aside, for test or else validation, if there are any; nothing was chosen by them."""
+    split = "test" if task.dataset.test else "validation"
+    if not vars(task.dataset)[split]:
         return {}
+    examples = task.dataset.split(split)
     crop, preprocess = middle_crop(task.config.crop_share), task.encoder.preprocess
     head.eval()
 
@@ -368,4 +369,4 @@ def _validate(task: Task, vision: Vision, head: FineHead, track: Track) -> dict[
             return head.predictions(vision(pixels.to(task.team.device)))
 
     measured = measure(examples, lambda photo: crop.pixels(photo, preprocess), predict, track)
-    return {f"validation_{name}": value for name, value in summary(measured, head.answer).items()}
+    return {f"{split}_{name}": value for name, value in summary(measured, head.answer).items()}

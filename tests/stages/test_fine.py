@@ -283,11 +283,12 @@ def test_a_published_set_is_known_told_and_brings_its_super_category(
     )  # fmt: skip
     assert result.code == 0, result.err
     assert result.err.splitlines()[0] == (
-        f"{tmp_path}: CUB-200-2011, 2 kinds of bird, 11 photos to train on, 4 to test with; "
-        "1 more are listed but not there"
+        f"{tmp_path}: CUB-200-2011, 2 kinds of bird, 11 photos to train on, 4 to test with; listed but not there: 1"
     )
     made = artifact.find(tmp_path / "artifacts", "fine")
     assert (made.config["supercategory"], made.statistics["missing_photos"]) == ("bird", 1)
+    assert made.statistics["test_photos"] == 4
+    assert not [name for name in made.statistics if name.startswith("validation")]
     assert made.statistics["missing"] == [str(home / "images" / names[0])]
     assert Classifier(made).kinds == ["Red cat", "Red dog"]
     assert "missing photos" in result.out
