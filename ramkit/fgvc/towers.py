@@ -8,7 +8,7 @@ the chain of them is the layers. What is no chain has no layers and is used as a
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -71,16 +71,22 @@ def take_apart(module: nn.Module, size: int) -> Tower:
     if isinstance(module, ClipTransformer):
         return _clip_transformer(module)
     if isinstance(module, TimmModel):
-        trunk = take_apart(module.trunk, size)
-        return Tower(
-            module, trunk.stem, trunk.layers, (*trunk.end, module.head), trunk.finish,
-            lambda features: module.head(trunk.pool(features)), trunk.prefix, trunk.class_token, trunk.rotary,
-        )  # fmt: skip
+        return _wrapped(module, take_apart(module.trunk, size))
     if isinstance(module, VisionTransformer):
         return _transformer(module)
     if isinstance(module, Eva):
         return _rotary_transformer(module)
     return _chain(module, size) or _whole(module)
+
+
+def _wrapped(module: Any, trunk: Tower) -> Tower:
+    """open_clip's tower around a timm model: the way into CLIP's space is its head, or the classifier of the model."""
+    classifier = module.trunk.get_classifier()
+    heads = [part for part in (classifier, module.head) if isinstance(part, nn.Module)]
+    return replace(
+        trunk, module=module, end=(*trunk.end, *heads),
+        pool=lambda features: module.head(module.trunk.forward_head(features)),
+    )  # fmt: skip
 
 
 def _transformer(module: Any) -> Tower:
@@ -126,6 +132,8 @@ def _clip_transformer(module: Any) -> Tower:
 
 def _chain(module: Any, size: int) -> Tower | None:
     """The modules that `forward_features` runs one after another; None where it does anything else."""
+    if not hasattr(module, "forward_features"):  # open_clip's own ResNets
+        return None
     calls: list[tuple[nn.Module, torch.Tensor, Any]] = []  # module, what it was given, what it made
     watched = _flattened(module)
     hooks = [
@@ -175,7 +183,7 @@ def _one_by_one(parts: list[nn.Module]) -> Map:
 
 
 def _whole(module: Any) -> Tower:
-    if not hasattr(module, "forward_features"):  # open_clip's own ResNets
+    if not hasattr(module, "forward_features"):
         return Tower(module, nn.Identity(), (), (module,), module, nn.Identity())
     return Tower(
         module, nn.Identity(), (), (module,), module.forward_features,

@@ -49,6 +49,21 @@ def eva(**options: Any) -> nn.Module:
     return _spread(Eva(**{**settings, "use_rot_pos_emb": True, **options}))
 
 
+def clip_around(name: str, **options: Any) -> nn.Module:
+    """A timm model as open_clip wraps it: `proj` none leaves the way into CLIP's space to the model's own head."""
+    from open_clip.timm_model import TimmModel
+
+    torch.manual_seed(0)
+    return TimmModel(name, embed_dim=10, image_size=SIZE, **{"pool": "avg", "proj": None, **options}).eval()
+
+
+def clip_resnet() -> nn.Module:
+    from open_clip.modified_resnet import ModifiedResNet
+
+    torch.manual_seed(0)
+    return ModifiedResNet(layers=(1, 1, 1, 1), output_dim=10, heads=2, image_size=SIZE, width=8).eval()
+
+
 def _spread(module: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -215,6 +230,35 @@ def test_the_class_row_is_that_of_the_whole_matrix(name: str) -> None:
     torch.testing.assert_close(row.double(), slow_attention(attn, tokens)[:, :, 0].double(), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: clip_around("test_vit", pool="token"),
+        lambda: clip_around("test_vit", pool="token", proj="linear"),
+        lambda: clip_around("test_efficientnet"),
+        lambda: clip_around("test_efficientnet", proj="mlp"),
+        clip_resnet,
+    ],
+)
+@pytest.mark.parametrize("train_layers", [ALL, 0])
+@torch.no_grad()
+def test_features_of_a_clip_lie_in_the_space_of_its_texts(make: Any, train_layers: int) -> None:
+    module = make()
+    made = vision(module, selection="none", train_layers=train_layers)
+    assert made.width == 10
+    torch.testing.assert_close(made(pixels()), module(pixels()), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("proj", [None, "linear"])
+def test_the_way_into_a_clips_space_is_trained_with_the_last_layer(proj: Any) -> None:
+    module: Any = clip_around("test_vit", pool="token", proj=proj)
+    made = vision(module, patches=2, train_layers=1)
+    last = module.head.proj.weight if proj else module.trunk.head.weight
+    assert made.levels()[last] == 0
+    assert last.requires_grad
+    assert module.trunk.patch_embed.proj.weight.requires_grad is False
+
+
 def test_top_k_sums_the_heads_and_leaves_prefix_tokens_out() -> None:
     attention = torch.tensor([[[0.9, 0.0, 0.3, 0.1, 0.2], [0.9, 0.0, 0.0, 0.3, 0.25]]])
     assert attention_ids(attention, prefix=2, count=2).tolist() == [[1, 2]]
@@ -379,6 +423,8 @@ def test_layers_above_count_as_in_timms_layer_decay() -> None:
         ),
         (vit, {"selection": "activation"}, r"has a class token; patch_selection = \"activation\" is for encoders with"),
         (vit, {"patches": 17}, r"patches = 17: the encoder has 16 at 64 pixels\. Give fewer, or 0"),
+        (clip_resnet, {}, "has no class token"),
+        (clip_resnet, {"selection": "activation"}, r"does not tell its feature map\. Set patch_selection = \"none\""),
         (lambda: vit(depth=1), {}, "has no layer before the last"),
         (vit, {"train_layers": 4}, r"is taken apart into 3 layers\. Give -1 for all, or 0 to 3"),
         (vit, {"train_layers": -2}, "train_layers = -2"),
