@@ -52,5 +52,6 @@ def train(
         console.say(f"could not be read: {photo}")
     console.say(f"{made.name} in {made.path}")
     shown = ("tags", "photos", "unreadable_photos", "steps", "validation_map", "validation_f1", "threshold", "seconds")
-    rows = [[name.replace("_", " "), made.statistics[name]] for name in shown if name in made.statistics]
-    console.print_table("", ["measure", "value"], [[name, str(value)] for name, value in rows])
+    found = {name.replace("_", " "): made.statistics[name] for name in shown if name in made.statistics}
+    rows = [[name, f"{value:.4g}" if isinstance(value, float) else f"{value:,}"] for name, value in found.items()]
+    console.print_table("", ["measure", "value"], rows)

@@ -14,12 +14,14 @@ Parts = tuple[str, ...]
 class ImageFinder:
     """Finds a photo by the name in an annotation: `test/0000c64e.jpg`, with or without folders and ending.
 
-    Without places a name is a path beside the annotations. In places (folders, shards) a photo is found under any
-    folder as long as no other has the same name.
+    Without places a name is a path beside the annotations. In places (folders, shards) a photo is found however deep it
+    lies: its path and the name, as far as both go, have to be the same, or, with `last_part`, what their last parts are,
+    for names that are no other photo's in any folder.
     """
 
-    def __init__(self, places: Sequence[str], beside: Path) -> None:
+    def __init__(self, places: Sequence[str], beside: Path, *, last_part: bool = False) -> None:
         self._beside = beside
+        self._last_part = last_part
         self._places = places
         self._found: dict[str, list[tuple[Parts, str]]] = {}
         for place in places:
@@ -36,7 +38,8 @@ class ImageFinder:
         if not self._places:
             return name if "://" in name else str(self._beside / name)
         parts = _parts(name)
-        candidates = [entry for entry in self._found.get(parts[-1], []) if _fits(entry[0], parts)]
+        named = self._found.get(parts[-1], [])
+        candidates = [entry for entry in named if _fits(entry[0], parts)] or (named if self._last_part else [])
         nearest = [entry for entry in candidates if entry[0] == parts] or candidates
         same_ending = [entry for entry in nearest if entry[1].endswith(PurePosixPath(name).name)] or nearest
         if len(same_ending) > 1:

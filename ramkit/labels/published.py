@@ -68,7 +68,7 @@ def read_benchmark(
     rows = annotations if annotations.is_file() else _published(annotations, benchmark, "annots")
     tags = _read_tags(tag_list or _published(rows.parent, benchmark, "taglist"), benchmark)
     columns = _columns(tags)
-    finder = ImageFinder(images, rows.parent)
+    finder = ImageFinder(images, rows.parent, last_part=True)
     photos = [LabelledPhoto(finder.reference(image), own) for image, own in _read_rows(rows, benchmark, tags, columns)]
     # As people write them: "person sit_on bench" is asked as "person sit on bench".
     texts = {column: tag.replace("_", " ") for column, tag in zip(columns, tags, strict=True)}

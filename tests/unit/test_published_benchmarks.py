@@ -117,6 +117,17 @@ def test_a_photo_is_found_under_other_folders_and_endings(tmp_path: Path, there:
     assert ImageFinder([str(tmp_path)], Path()).reference(asked) == str(tmp_path / (there if fits else asked))
 
 
+def test_a_benchmarks_photo_is_found_in_whatever_folder_it_lies(tmp_path: Path) -> None:
+    touch(tmp_path / "photos/deep/00a.jpg", tmp_path / "photos/test/00b.jpg", tmp_path / "photos/other/00b.jpg")
+    places = [str(tmp_path / "photos")]
+    lenient, strict = ImageFinder(places, Path(), last_part=True), ImageFinder(places, Path())
+    assert lenient.reference("test/00a") == f"{places[0]}/deep/00a.jpg"
+    assert strict.reference("test/00a") == f"{places[0]}/test/00a", "another class's photo may have the same name"
+    assert lenient.reference("test/00b") == f"{places[0]}/test/00b.jpg"
+    with pytest.raises(InputError, match=r"val/00b may be .*/00b\.jpg or .*/00b\.jpg\. Name the folder of one"):
+        lenient.reference("val/00b")
+
+
 def test_of_several_the_nearest_is_meant_or_none(tmp_path: Path) -> None:
     touch(*(tmp_path / name for name in ("a/1.jpg", "b/1.jpg", "1.jpg", "b/2.jpg", "b/2.png", "c/3.jpg", "d/3.jpg")))
     finder = ImageFinder([str(tmp_path)], Path())
