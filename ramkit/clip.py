@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from ramkit.errors import InputError, MissingError
+from ramkit.errors import InputError, MissingError, first_line
 
 _WITH_WEIGHTS = ("hf-hub:", "local-dir:")  # open_clip's names for a model together with its weights
 
@@ -37,9 +37,8 @@ def load_clip(source: str, *, image_size: int = 0) -> tuple[Any, str]:
             force_image_size=image_size or None,
         )
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise MissingError(
-            f"open_clip:{source} cannot be loaded ({reason}).",
+            f"open_clip:{source} cannot be loaded ({first_line(error)}).",
             cure="Check the name with open_clip.list_pretrained(), or give a local weights file.",
         ) from None
     finally:

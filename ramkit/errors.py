@@ -7,10 +7,13 @@ RamkitError          anything a user can mend: what, where, cure
 └── MissingError     something that has to be installed or fetched first
 """
 
+_LONGEST = 240  # characters told of another library's error
+
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, to be told inside a message of ours."""
-    return (str(error) or type(error).__name__).splitlines()[0].removesuffix(".")
+    """What another library's error says, to be told inside a message of ours: some list all that they know."""
+    said = (str(error) or type(error).__name__).splitlines()[0].removesuffix(".")
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST].rpartition(' ')[0]} …"
 
 
 class RamkitError(Exception):

@@ -100,8 +100,11 @@ def neighborhood(*, artifacts: Path, word: str, embeddings: str | None = None, m
     """The tags nearest to a tag or to any other word, which is encoded as description 0 would be.
 
     Raises:
+        InputError: an empty word.
         ArtifactError: no embeddings, or the encoder at hand is not the one that they were made with.
     """
+    if not word.strip():
+        raise InputError("--neighbors: no word.", cure="Give a tag or any other word.")
     made = artifact.find(artifacts, "embeddings", embeddings)
     rows = list(read_rows(made.file(TEXTS)))
     tags = [str(row["tag"]) for row in rows]

@@ -10,6 +10,7 @@ import gc
 import gzip
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -28,7 +29,7 @@ from typing import Any, Literal
 
 from ramkit import files, progress
 from ramkit.captions import BadRow, CaptionRow, Columns, Source
-from ramkit.errors import MissingError
+from ramkit.errors import InputError, MissingError, RamkitError
 from ramkit.text.caption_parser import CaptionParser, Parsed
 from ramkit.text.closed import ClosedVocabulary
 from ramkit.text.vocabulary import Tag
@@ -169,20 +170,27 @@ def _parse_on_ray(sources: Sequence[Source], columns: Columns, job: Job, process
     except ImportError:
         raise MissingError("Ray is not installed.", cure="Run: pip install 'ramkit[ray]'") from None
     if not ray.is_initialized():
-        ray.init(num_cpus=processes or None, include_dashboard=False, log_to_driver=False)
+        cores = processes or None
+        ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # else it tells of each step
     ray.data.DataContext.get_current().enable_progress_bars = False
     homes = [_home(source, columns, job.identity()) for source in sources]
     before = sum(len(list(home.glob("*.gz"))) for home in homes)
 
     def parse(task: dict[str, Any]) -> dict[str, Any]:
-        _parse_here(sources[task["id"]], homes[task["id"]], job)
-        return task
+        what = cure = ""
+        try:
+            _parse_here(sources[task["id"]], homes[task["id"]], job)
+        except RamkitError as error:  # Ray would hand it on as one of its own, in many lines
+            what, cure = error.what, error.cure
+        return {**task, "what": what, "cure": cure}
 
     open_tasks = [number for number, home in enumerate(homes) if _finished_units(home) is None]
     if open_tasks:
-        ray.data.range(len(open_tasks), override_num_blocks=len(open_tasks)).map(
-            lambda task: parse({"id": open_tasks[task["id"]]})
-        ).materialize()
+        tasks = ray.data.range(len(open_tasks), override_num_blocks=len(open_tasks))
+        for done in tasks.map(lambda task: parse({"id": open_tasks[task["id"]]})).take_all():
+            if done["what"]:
+                raise InputError(done["what"], cure=done["cure"])
     units = [unit for home in homes for unit in _finished_units(home) or []]
     return Outcome(units, before)
 

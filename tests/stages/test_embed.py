@@ -382,6 +382,8 @@ def test_neighbors_of_a_tag_and_of_any_word(ramkit: Callable[..., Any], home: Ho
 def test_neighbors_need_embeddings_and_their_encoder(
     ramkit: Callable[..., Any], home: Home, texts: list[str], tmp_path: Path
 ) -> None:
+    empty = ramkit("embed", "--neighbors", " ", "--artifacts", home.root)
+    assert (empty.code, empty.err) == (1, "error: --neighbors: no word. Give a tag or any other word.\n")
     refused = ramkit("embed", "--neighbors", "cat", "--artifacts", home.root)
     assert (refused.code, "holds no embeddings yet. Make one: ramkit embed" in refused.err) == (1, True)
     folder = tiny_models.write_bert(tmp_path / "bert")

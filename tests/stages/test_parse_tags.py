@@ -283,6 +283,15 @@ def test_a_local_ray_of_two_workers_gives_the_same(source: Path, tmp_path: Path,
     there = [artifact.find(tmp_path / "ray", kind) for kind in ("vocabulary", "triplets")]
     assert there[1].statistics["units_from_cache"] == 0
     assert [made.id for made in here] == [made.id for made in there]
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(b"PAR1 and no more")
+    failed = subprocess.run(
+        [*command[:4], str(damaged), "--artifacts", str(tmp_path / "none"), "--engine", "ray", "--processes", "2"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith(f"error: {damaged}: not a readable Parquet file")
+    assert "Traceback" not in failed.stderr
 
 
 def test_ray_that_is_missing_names_its_cure(

@@ -319,6 +319,7 @@ def test_an_open_clip_model_that_is_not_there_is_told_in_one_line(source: str) -
     with pytest.raises(MissingError, match=re.escape(f"open_clip:{source} cannot be loaded (")) as caught:
         load_text_encoder(f"open_clip:{source}")
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500, "open_clip lists all the models that it knows"
 
 
 def test_open_clip_weights_that_cannot_be_fetched_are_told_in_one_line(
