@@ -90,14 +90,22 @@ def write_bert(folder: Path, seed: int = 0) -> Path:
 
 
 def write_clip(
-    folder: Path, seed: int = 0, text_cfg: Mapping[str, Any] | None = None, *, width: int = 16, **preprocess: Any
+    folder: Path,
+    seed: int = 0,
+    text_cfg: Mapping[str, Any] | None = None,
+    *,
+    vision_cfg: Mapping[str, Any] | None = None,
+    width: int = 16,
+    **preprocess: Any,
 ) -> Path:
     """The folder, filled: `open_clip:local-dir:FOLDER` names a model of both towers; `text_cfg` changes that of texts,
-    which then is a module of its own, as in newer models. `preprocess`: mean, std, interpolation."""
+    which then is a module of its own, as in newer models; `vision_cfg` stands in for that of photos. `preprocess`:
+    mean, std, interpolation."""
     import open_clip
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {**CLIP, "embed_dim": width, "text_cfg": {**CLIP["text_cfg"], **(text_cfg or {})}}
+    config = {**config, "vision_cfg": {**(vision_cfg or CLIP["vision_cfg"])}}
     custom = {"custom_text": True} if text_cfg else {}
     settings = {"model_cfg": {**config, **custom}, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(settings))

@@ -10,6 +10,7 @@ from ramkit.image_encoder import ImageEncoder, build_timm, create_image_encoder
 from ramkit.photos import Preprocess
 
 CLIP = "open_clip:"
+_PLACES = ("hf-hub:", "local-dir:")
 
 
 def create_encoder(name: str, *, weights: str, size: int) -> ImageEncoder:
@@ -30,21 +31,27 @@ def create_encoder(name: str, *, weights: str, size: int) -> ImageEncoder:
     settings = visual.preprocess_cfg
     sides = visual.image_size if isinstance(visual.image_size, tuple) else (visual.image_size,) * 2
     preprocess = Preprocess(sides[0], tuple(settings["mean"]), tuple(settings["std"]), settings["interpolation"])
-    return ImageEncoder(name, visual, model.visual.output_dim, preprocess)
+    return ImageEncoder(name, visual, _clip_config(name)["embed_dim"], preprocess)
 
 
 def architecture(encoder: ImageEncoder) -> dict[str, Any]:
     """What `rebuild` needs, as JSON takes it."""
     if not encoder.name.startswith(CLIP):
         return {"timm": encoder.name}
-    import open_clip
-
-    source = encoder.name.removeprefix(CLIP)
-    name = source if source.startswith(("hf-hub:", "local-dir:")) else source.partition("/")[0]
-    config = open_clip.get_model_config(name)
+    config = _clip_config(encoder.name)
     # Some weights bring their own activation, which the model's configuration does not tell.
     quick = any(type(part).__name__ == "QuickGELU" for part in encoder.module.modules())
     return {"open_clip": {"embed_dim": config["embed_dim"], "vision": config["vision_cfg"], "quick_gelu": quick}}
+
+
+def _clip_config(name: str) -> dict[str, Any]:
+    """open_clip's configuration of the model that `open_clip:MODEL/WEIGHTS` names."""
+    import open_clip
+
+    source = name.removeprefix(CLIP)
+    config = open_clip.get_model_config(source if source.startswith(_PLACES) else source.partition("/")[0])
+    assert config is not None, "the model was made by it"
+    return config
 
 
 def rebuild(found: dict[str, Any], size: int) -> nn.Module:
@@ -60,7 +67,10 @@ def rebuild(found: dict[str, Any], size: int) -> nn.Module:
     settings = found["open_clip"]
     vision = {**settings["vision"], "image_size": size, "timm_model_pretrained": False}
     try:
-        return _build_vision_tower(settings["embed_dim"], vision, settings["quick_gelu"])
+        tower = _build_vision_tower(settings["embed_dim"], vision, settings["quick_gelu"])
+        if hasattr(tower, "set_input_size"):  # around a timm model, which is built for its own size, whatever is asked
+            tower.set_input_size(size)
+        return tower
     except Exception as error:
         raise InputError(
             f"This open_clip cannot build the image encoder ({error}).",

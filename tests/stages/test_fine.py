@@ -116,8 +116,12 @@ def test_stage_two_leaves_stage_one_as_it_was(
     assert Classifier(one).head.answer == "plain"
 
 
-def test_one_clip_for_photos_and_texts(folder: Path, tmp_path: Path) -> None:
-    clip = f"open_clip:local-dir:{write_clip(tmp_path / 'clip')}"
+TIMM_TOWER = {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": None, "image_size": 48}
+
+
+@pytest.mark.parametrize("tower", [None, TIMM_TOWER], ids=["own", "timm"])
+def test_one_clip_for_photos_and_texts(folder: Path, tmp_path: Path, tower: dict[str, Any] | None) -> None:
+    clip = f"open_clip:local-dir:{write_clip(tmp_path / 'clip', vision_cfg=tower)}"
     config = with_values(
         VIT, image_encoder=clip, epochs=2, fusion_epochs=2, inference="average", image_size=48, patches=0
     )
