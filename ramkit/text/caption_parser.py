@@ -34,6 +34,7 @@ BATCH = 256  # captions a batch: what fits the processor's cache
 _NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS"})
 _MODIFIERS = ("compound", "nmod", "amod")
 _ADJECTIVES = frozenset({"JJ", "JJR", "JJS"})
+_BE = frozenset({"is", "are", "was", "were", "'s", "'re"})
 _VERBS = frozenset({"VB", "VBD", "VBG", "VBN", "VBP", "VBZ"})
 _WORDS = 100_000  # kept from call to call
 _NOWHERE = -1  # stands for the head of tokens that belong to no unit
@@ -330,13 +331,16 @@ class _Extraction:
         return found
 
     def _undone_by(self, index: int) -> set[int]:
-        """ "nobody is riding", "neither man smiles", "no man riding": verbs whose subject there is none of."""
+        """ "nobody is riding", "neither man smiles", "no man riding": verbs whose subject there is none of; and the
+        subject where all that is said is that it is not there."""
         tree = self.tree
         thing = tree.heads[index]
         found = {child for child in tree.children[thing] if tree.deps[thing] == "attr" and tree.deps[child] == "acl"}
         for subject in (index, thing):
             if tree.deps[subject] in ("nsubj", "nsubjpass"):
                 found.add(tree.heads[subject])
+                if tree.lower[index] == "neither" and tree.lower[tree.heads[subject]] in _BE:
+                    return self._negated_by_verb(tree.heads[subject]) or self._nouns_under(subject)
         return {verb for verb in found if tree.tags[verb] in _VERBS}
 
     def _negated_by_verb(self, verb: int) -> set[int]:
@@ -344,7 +348,7 @@ class _Extraction:
         tree = self.tree
         if tree.tags[verb] in _NOUNS:
             return self._nouns_under(verb)
-        if tree.tags[verb] not in _VERBS or tree.lower[verb] in ("is", "are", "was", "were", "'s", "'re"):
+        if tree.tags[verb] not in _VERBS or tree.lower[verb] in _BE:
             return {child for child in tree.children[verb] if tree.deps[child] == "acomp"}
         objects = (child for child in tree.children[verb] if tree.deps[child] == "dobj")
         return {verb}.union(*(self._nouns_under(child) for child in objects))
@@ -509,7 +513,7 @@ class _Extraction:
         last = unit.tag.split(" ")[-1]
         if head in self.negated:
             return "negated"
-        if len(unit.tag) < 2 or not any(letter.isalpha() for letter in unit.tag):
+        if len(unit.tag) < 2 or not any(letter.isalpha() for letter in last):
             return "no word"
         if unit.rule == "fixed compound":
             return ""
@@ -630,9 +634,11 @@ class _Extraction:
     def _find_attributes(self) -> None:
         tree = self.tree
         for index, tag in enumerate(tree.tags):
+            word = tree.lower[index]
+            if index in self.negated and tag in _ADJECTIVES:
+                self.dropped.append(Mention("attribute", word, "negated", index))
             if index in self.inside or index in self.negated:
                 continue
-            word = tree.lower[index]
             if tag in _ADJECTIVES or word in lexicon.COLOURS:
                 self._find_attribute(index, word)
             elif tag in _VERBS and (self._stands_before_its_noun(index) or self._is_state(index, word)):

@@ -22,6 +22,7 @@ _CLOSE_UP = re.compile(r"\b(close)[- ]{1,3}(ups?)\b", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
 _WORD = re.compile(r"[a-z']+", re.IGNORECASE)
 _LETTERS = re.compile(r"[^\W\d_]+")
+_WITH = re.compile(r"\bw/(o\b)?\s*", re.IGNORECASE)  # as alt-texts have it: "burger w/ fries", "w/o sauce"
 _JOINED_STOP = re.compile(r"(?<=[a-z]{2})([.!?])(?=[A-Za-z]{2})")
 _QUOTES = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u00b4": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": " - ",
@@ -49,6 +50,8 @@ def clean(caption: str, knows: Callable[[str], bool] = lambda word: True) -> Cle
     if "." in text or ":" in text:
         text = _URL.sub(" ", text)
         text = _JOINED_STOP.sub(r"\1 ", text)
+    if "/" in text:
+        text = _WITH.sub(lambda found: "without " if found[1] else "with ", text)
     text = _HANDLE.sub(r" \1 ", text)
     if _is_other_script(text) or not is_english(_LETTERS.findall(text), knows):
         return Cleaned("", "other language")

@@ -30,10 +30,10 @@ MEDIA_KEPT = words("selfie portrait collage silhouette illustration")  # say wha
 
 # Places on or around a thing, and other nouns that name nothing one can point at: never a tag by themselves.
 LOCATIVES = words("""
-    top front side background back middle end edge bottom left right foreground distance center centre inside outside
-    rear way area place spot position direction corner tip underside surroundings surrounding vicinity midst location
-    setting interior exterior surface center-stage sideways midair upside downside half opposite behind base airside
-    length height angle angles above below beyond across
+    start top front side background back middle end edge bottom left right foreground distance center centre
+    inside outside rear way area place spot position direction corner tip underside surroundings surrounding
+    vicinity midst location setting interior exterior surface center-stage sideways midair upside downside half
+    opposite behind base airside length height angle angles above below beyond across
 """)
 ABSTRACT = words("""
     thing something anything everything nothing nobody other another one someone's somebody's everyone's anyone none all

@@ -104,6 +104,8 @@ def test_attributes(parser: CaptionParser, caption: str, attributes: set[str]) -
         ("A man without a helmet or gloves on a bike.", "glove", "man"),
         ("No left turn sign and a traffic light.", "left turn sign", "traffic light"),
         ("The room has no chairs but a table.", "chair", "table"),
+        ("Neither cars nor people are on the bridge.", "car", "bridge"),
+        ("Neither the dog nor the cat is wet.", "wet", "cat"),
         ("There are no parking spaces near the shop.", "parking space", "shop"),
     ],
 )
@@ -221,6 +223,7 @@ def test_order_is_kept_across_skipped_captions(parser: CaptionParser) -> None:
         ("A close-up of a black-and-white cat", "a closeup of a black and white cat"),
         ("a man siting on a surfboad", "a man sitting on a surfboad"),
         ("Café “Nice” in naïve style", 'cafe "Nice" in naive style'),
+        ("Burger w/ fries, w/o sauce, 24/7", "burger with fries, without sauce, 24/7"),
         ("#sunset over @london_bridge", "sunset over london bridge"),
     ],
 )
