@@ -15,8 +15,8 @@ class ImageFinder:
     """Finds a photo by the name in an annotation: `test/0000c64e.jpg`, with or without folders and ending.
 
     Without places a name is a path beside the annotations. In places (folders, shards) a photo is found however deep it
-    lies: its path and the name, as far as both go, have to be the same, or, with `last_part`, what their last parts are,
-    for names that are no other photo's in any folder.
+    lies: its path and the name, as far as both go, have to be the same, or, with `last_part`, what their last parts
+    are, for names that are no other photo's in any folder.
     """
 
     def __init__(self, places: Sequence[str], beside: Path, *, last_part: bool = False) -> None:
