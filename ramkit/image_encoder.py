@@ -75,6 +75,10 @@ def build_timm(name: str, *, size: int = 0, pretrained: bool = False) -> nn.Modu
         raise InputError(f"timm has no weights {name!r}.", cure=f"Choose from {known}")
     fixed = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
     options: dict[str, Any] = {"img_size": size} if size and fixed else {}
+    if pretrained:
+        from huggingface_hub.utils import logging
+
+        logging.set_verbosity_error()  # the end of its attempts is told below
     try:
         module: nn.Module = timm.create_model(name, num_classes=0, pretrained=pretrained, **options)
     except Exception as error:  # of the hub's many classes, or an assertion about the size
