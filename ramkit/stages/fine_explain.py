@@ -14,7 +14,7 @@ from ramkit.progress import Track, silent
 from ramkit.references import MEMBER
 
 _MARK, _DIM = (255, 210, 0), 0.45  # colour of chosen patches' borders; brightness of the rest
-_SIDE = 1024  # pixels of a drawing's longer side, at most
+_LEAST_SIDE, _SIDE = 512, 1024  # pixels of a drawing's longer side: small photos grow up to the first, others shrink
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def _explained(reference: str, classifier: Classifier, path: Path) -> ExplainedP
 
 def draw_patches(photo: Image.Image, classifier: Classifier, patches: Sequence[int], side: int) -> Image.Image:
     """The photo, dimmed but for the patches, each of which lies where the model took it from."""
-    shown = photo.copy()
+    times = max(_LEAST_SIDE // max(photo.size), 1)
+    shown = photo.resize((photo.width * times, photo.height * times)) if times > 1 else photo.copy()
     shown.thumbnail((_SIDE, _SIDE))
     drawing = Image.eval(shown, lambda value: round(value * _DIM))
     pen = ImageDraw.Draw(drawing)

@@ -427,12 +427,14 @@ def test_explain_draws_the_patches_where_they_are(
     for document, photo in zip(json.loads(result.out), (photos[0], photos[5]), strict=True):
         assert len(document["patches"]) == 4
         assert document["side"] == 4
-        source = np.asarray(read_photo(photo), dtype=float)
+        shown = read_photo(photo)
+        assert shown.size == (80, 60), "drawn six times as large"
+        source = np.asarray(shown.resize((480, 360)), dtype=float)
         drawn = np.asarray(Image.open(document["drawing"]), dtype=float)
-        assert drawn.shape == source.shape == (60, 80, 3)
+        assert drawn.shape == (360, 480, 3)
         for number in range(16):
             row, column = divmod(number, 4)
-            inner = (slice(15 * row + 2, 15 * row + 13), slice(20 * column + 2, 20 * column + 18))
+            inner = (slice(90 * row + 2, 90 * row + 88), slice(120 * column + 2, 120 * column + 118))
             bright = np.abs(drawn[inner] - source[inner]).max() < 1
             dim = np.abs(drawn[inner] - source[inner] * 0.45).max() <= 1
             assert bright == (number in document["patches"])
