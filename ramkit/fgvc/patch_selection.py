@@ -5,7 +5,7 @@
 A^m ∈ R^N is the attention of the class token to the N patches in head m of the layer before the last. There is nothing
 to learn. Today's attention is fused and does not tell its weights; the class token's row alone is computed again, from
 the same weights and inputs: q·k_n = (W_kᵀ q)·x_n spares the keys, so that the row costs N·D·M multiplications beside
-the layer's 12·N·D².
+the layer's 12·N·D². Keys that are normalised or turned (rotary positions) have to be made, a twelfth of the layer.
 
 Without a class token there is no such row. `response_ids` is what stands in for it on ConvNets; it is not in the paper.
 """
