@@ -34,7 +34,7 @@ def picture(times: Times, machine: Mapping[str, object]) -> bytes:
         if any(entry.extrapolated for entry in times.timings):
             axes.plot([], [], "o", color=MUTED, markerfacecolor="white", label="hollow: extrapolated")
         axes.margins(x=0.07)
-        axes.legend(loc="upper left")
+        axes.legend()
         threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
         axes.set_title(written(f"{machine['image_encoder']} on {machine['processor']}, {threads}", 95), fontsize=9)
         return png(figure)
