@@ -7,7 +7,7 @@ image encoder is the tagging model's own, weights and preprocessing, reads the f
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -34,6 +34,7 @@ class Refined:
 
     model: str  # "fine:v2"
     kinds: tuple[KindScore, ...]
+    sure: bool = True  # whether the best one is told
 
     @property
     def best(self) -> KindScore:
@@ -134,7 +135,7 @@ class Cascade:
         return {word: name for word, name in kinds_of.items() if name and meant(name) != meant(word)}
 
     def refine(self, photos: Iterable[Seen[Photo]]) -> Iterator[tuple[Photo, dict[str, Refined]]]:
-        """Every photo, in order, with word → answer where a fine model is sure enough."""
+        """Every photo, in order, with word → answer for each word that was found in it."""
         waiting: list[_Waiting[Photo]] = []
         for seen in photos:
             asked = dict.fromkeys(self._model_of[word] for word in seen.words)
@@ -155,13 +156,12 @@ class Cascade:
             if asked:
                 answers = model.answers(torch.stack([entry.inputs[name] for entry in asked]))
                 for entry, answer in zip(asked, answers, strict=True):
-                    entry.answers[name] = answer
+                    entry.answers[name] = replace(answer, sure=answer.best.score >= self.confidence)
         for entry in waiting:
             answers_of = {word: entry.answers[self._model_of[word]] for word in entry.seen.words}
-            sure = {word: answer for word, answer in answers_of.items() if answer.best.score >= self.confidence}
             for word, finding in entry.seen.findings.items():
-                self.tallies[word].add(finding, word in sure)
-            yield entry.seen.photo, sure
+                self.tallies[word].add(finding, word in answers_of and answers_of[word].sure)
+            yield entry.seen.photo, answers_of
 
 
 class _FineModel:

@@ -163,10 +163,11 @@ def _as_document(photo: "TaggedPhoto", why: Sequence["Explanation"]) -> dict[str
 
 def _as_entry(entry: "TagScore") -> dict[str, Any]:
     document = {"tag": entry.tag, "score": round(entry.score, 4), **dict.fromkeys(_marks(entry), True)}
-    if entry.refined is None:
+    if (refined := entry.refined) is None:
         return document
-    top = [{"kind": kind.kind, "score": round(kind.score, 4)} for kind in entry.refined.kinds]
-    return {**document, "refined": {**top[0], "model": entry.refined.model, "top": top}}
+    top = [{"kind": kind.kind, "score": round(kind.score, 4)} for kind in refined.kinds]
+    told = top[0] if refined.sure else {**top[0], "kind": None}
+    return {**document, "refined": {**told, "model": refined.model, "top": top}}
 
 
 def _print_tags(photo: "TaggedPhoto") -> None:
@@ -182,7 +183,7 @@ def _rows(entry: "TagScore") -> list[list[Any]]:
     """The row of a tag and, indented under it, of its kind."""
     marks = ", ".join(_marks(entry)).replace("open_set", "typed")
     rows: list[list[Any]] = [[entry.tag, entry.score, _bar(entry.score), marks]]
-    if entry.refined is not None:
+    if entry.refined is not None and entry.refined.sure:
         best = entry.refined.best
         rows.append([f"  └ {best.kind}", best.score, _bar(best.score), entry.refined.model])
     return rows

@@ -30,7 +30,7 @@ class TagScore:
     score: float
     open_set: bool = False  # a word that was typed
     unsure: bool = False  # below the threshold
-    refined: Refined | None = None  # which kind of it, where a fine model was asked and is sure enough
+    refined: Refined | None = None  # which kind of it, where a fine model was asked
 
 
 @dataclass(frozen=True)

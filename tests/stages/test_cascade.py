@@ -181,7 +181,9 @@ def test_an_answer_of_low_confidence_stays_with_the_word(
     best = sorted(refined(photo)["cat"].best.score for photo in every)
     middle = best[len(best) // 2]
     sure = run(tagger, photos, Cascade(tagger, {"cat": source}, middle), threshold=0.0)
-    assert [bool(refined(photo)) for photo in sure] == [refined(photo)["cat"].best.score >= middle for photo in every]
+    told = [refined(photo)["cat"].sure for photo in sure]
+    assert told == [refined(photo)["cat"].best.score >= middle for photo in every]
+    assert sorted(set(told)) == [False, True]
     assert all("cat" in [entry.tag for entry in photo.tags] for photo in sure)
 
 
@@ -427,6 +429,11 @@ def test_the_table_shows_the_kind_under_its_tag_with_both_scores(
     assert "│   └ cat " in lines[row + 1]
     assert f"{answer['score']:.3f}" in lines[row + 1]
     assert "fine:v1" in lines[row + 1]
+    given = (*given[:-1], "1")
+    document = json.loads(ramkit(*given, "--json").out)[0]
+    unsure = next(entry for entry in document["tags"] if entry["tag"] == "cat")["refined"]
+    assert unsure == {**answer, "kind": None}, "asked, and not sure enough to tell"
+    assert "└" not in ramkit(*given).out
 
 
 @pytest.mark.parametrize(
