@@ -253,10 +253,11 @@ class _Extraction:
         self.inside: dict[int, int] = {}  # token → head of the unit that it is part of
         self.fixed: set[int] = set()  # heads of fixed compounds
         self.actions: dict[int, str] = {}  # verb token → lemma
-        self.negated = self._find_negated()
+        self.negated: set[int] = set()
 
     def run(self) -> Parsed:
         self._mend_tags()
+        self.negated = self._find_negated()
         self._find_fixed_compounds()
         self._find_units()
         self._name_units()
@@ -389,7 +390,8 @@ class _Extraction:
                 head = index + size - 1
                 name = " ".join([*tree.lower[index:head], lemma[head]])
                 self.fixed.add(head)
-                self._add_unit(_Unit(index, head, lexicon.PLURAL_ONLY.get(name, name), "fixed compound"))
+                name = lexicon.HYPHENED.get(name) or lexicon.PLURAL_ONLY.get(name, name)
+                self._add_unit(_Unit(index, head, name, "fixed compound"))
             index += size or 1
 
     def _is_fixed(self, lemma: Sequence[str], index: int, size: int) -> bool:

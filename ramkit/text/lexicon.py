@@ -369,9 +369,9 @@ FIXED_COMPOUNDS = lines("""
     family portrait
     half pipe
     t shirt
-    t-shirt
     tee shirt
-    x-ray
+    x ray
+    e mail
     air conditioner
     air conditioning unit
     bell pepper
@@ -1114,6 +1114,9 @@ NUMBERS = words("""
 
 # Pronouns that are people.
 PERSON_PRONOUNS = words("someone somebody anyone anybody everyone everybody")
+
+# Compounds with a letter, opened to be parsed → as they are written.
+HYPHENED = {"t shirt": "t-shirt", "x ray": "x-ray", "e mail": "email"}
 
 # Plural-only nouns, kept as they are; singular use in captions is led here too.
 PLURAL_ONLY: dict[str, str] = {

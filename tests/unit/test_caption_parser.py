@@ -64,6 +64,7 @@ def test_things(parser: CaptionParser, caption: str, things: set[str]) -> None:
         ("A bus parked on the street.", {"park"}),
         ("a man skiing down a hill", {"ski"}),
         ("The man is not wearing a helmet.", set()),
+        ("A man without a hat skating in a park", {"skate"}),
         ("Neither the man nor the woman is smiling.", set()),
         ("Nobody is riding the horse.", set()),
         ("There is no man riding the horse.", set()),
@@ -139,6 +140,12 @@ def test_relations_are_triples_of_tags(
 ) -> None:
     [parsed] = parser.parse([caption])
     assert {(found.subject, found.relation, found.object) for found in parsed.relations} == relations
+
+
+def test_compounds_with_a_letter_keep_their_hyphen(parser: CaptionParser) -> None:
+    captions = ["Two men in black t-shirts", "A portable X-ray", "a red T shirt", "She prints an e-mail."]
+    found = [tags(parsed, "object") for parsed in parser.parse(captions)]
+    assert found == [{"man", "t-shirt"}, {"x-ray"}, {"t-shirt"}, {"email"}]
 
 
 def test_a_thing_with_its_name_after_it_and_a_ban_with_its_sign(parser: CaptionParser) -> None:
