@@ -191,7 +191,7 @@ def test_what_is_no_checkpoint_is_refused(ramkit: Callable[..., Any], files: Pat
     for name, message in {
         "odd.pth": "not readable as weights (it holds an object of argparse.Namespace, which could run code). Name a",
         "other.pth": "image_proj.weight is missing. Name a checkpoint of RAM++ (ram_plus_swin_*.pth).",
-        "gone.pth": "not readable as weights ([Errno 2] No such file or directory",
+        "gone.pth": "not readable as weights (No such file or directory). Name a",
     }.items():
         result = ramkit("import", tmp_path / name, "--tags", files / "tags.txt", "--artifacts", tmp_path)
         assert (result.code, result.err.count("\n")) == (1, 1)
