@@ -80,6 +80,8 @@ def parse_tags(
         return
     _print_parsed(stage.summarise(made, triplets))
     statistics = triplets.statistics
+    for why, captions in statistics["skipped_captions"].items():
+        console.say(f"captions not parsed, {why}: {captions:,}")
     for example in statistics["bad_examples"]:
         console.say(f"bad row: {example}")
     console.say(

@@ -315,21 +315,23 @@ class _Extraction:
         tree = self.tree
         found: set[int] = set()
         for index, word in enumerate(tree.lower):
-            if tree.lower[index : index + 2] == ["no", "parking"] and tree.lower[tree.heads[index]] in (
-                "sign",
-                "signs",
-            ):
-                continue  # "a no parking sign" is there
-            if word == "no" and tree.heads[index] != index:
-                found |= self._nouns_under(tree.heads[index])
+            if word in ("no", "neither", "nobody", "none"):
+                found |= self._denied_by(index)
             elif word in ("without", "minus", "lacking"):
                 for child in tree.children[index]:
                     found |= self._nouns_under(child)
             elif tree.deps[index] == "neg":
                 found |= self._negated_by_verb(tree.heads[index])
-            if word in ("no", "neither", "nobody", "none"):
-                found |= self._undone_by(index)
         return found
+
+    def _denied_by(self, index: int) -> set[int]:
+        """What "no" and its like take back; "a no parking sign" is there."""
+        tree = self.tree
+        head = tree.heads[index]
+        if tree.lower[index : index + 2] == ["no", "parking"] and tree.lower[head] in ("sign", "signs"):
+            return set()
+        things = self._nouns_under(head) if tree.lower[index] == "no" and head != index else set()
+        return things | self._undone_by(index)
 
     def _undone_by(self, index: int) -> set[int]:
         """ "nobody is riding", "neither man smiles", "no man riding": verbs whose subject there is none of; and the

@@ -246,6 +246,7 @@ def test_command(source: Path, tmp_path: Path, ramkit: Callable[..., Any]) -> No
     assert all(word in done.out for word in ("object", "sofa", "negated", "quantity"))
     assert "vocabulary:v1" in done.err
     assert "bad row: captions.jsonl, line 11: not JSON" in done.err
+    assert "not parsed, other language: 1" in done.err
     with Image.open(chart) as image:
         assert image.size == (960, 480)
     as_json = json.loads(ramkit("parse-tags", source, "--artifacts", tmp_path / "a", "--min-count", 2, "--json").out)
