@@ -21,9 +21,10 @@ from ramkit.config import DescribeConfig, as_dict
 from ramkit.errors import InputError, RamkitError
 from ramkit.files import read_rows, write_rows
 from ramkit.progress import Track, silent
+from ramkit.text.answer_ledger import Ledger, Subject, Terms, plan
 from ramkit.text.answer_log import AnswerLog, mend, read_log
 from ramkit.text.answer_report import Measures, report
-from ramkit.text.asking import Asking, Ledger, Subject, Terms, plan
+from ramkit.text.asking import Asking
 from ramkit.text.cost import Plan, Price, price_of
 from ramkit.text.llm import Client, Endpoint, check_url
 from ramkit.text.prompts import PAPER_PROMPTS, template

@@ -1,17 +1,12 @@
 """Asks an LLM for every answer that is missing, and keeps each as it comes.
 
-The state of a run is a ledger: for each tag and prompt which answers are there. It is read back from the answer log
-after a stop, so that only what is missing is asked for; answers of earlier artefacts with the same key (tag, question,
-model, parameters) enter it without being asked again. Workers, as many as requests may be under way, take one
-(tag, prompt) at a time and stay with it until it is full or its patience is spent.
+What is missing stands in a ledger. Workers, as many as requests may be under way, take one (tag, prompt) at a time and
+stay with it until it is full or its patience is spent.
 """
 
 import asyncio
-import hashlib
-import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -20,200 +15,17 @@ from typing import Any
 
 from ramkit.errors import RamkitError
 from ramkit.progress import Track, silent
-from ramkit.text.answer_log import AnswerLog, read_log
+from ramkit.text.answer_ledger import Ledger
+from ramkit.text.answer_log import AnswerLog
 from ramkit.text.answers import Verdict, fingerprint, judge
-from ramkit.text.clip_tokens import CONTEXT, count_tokens
-from ramkit.text.cost import Plan, Price, Purse, prompt_tokens_of
-from ramkit.text.llm import Client, Endpoint, FailedError, Question, RefusedError, Reply
-from ramkit.text.prompts import ask, context_of, is_english
+from ramkit.text.clip_tokens import count_tokens
+from ramkit.text.cost import Price, Purse
+from ramkit.text.llm import Client, FailedError, Question, RefusedError, Reply
+from ramkit.text.prompts import is_english
 
-_KEPT = ("tag", "prompt", "index", "key", "text", "doubt")
 _MOST_ROUNDS, _MOST_IN_BATCH = 5, 10_000  # of the Batch API, which takes 50,000 questions at once
 _A_MOMENT = 0.05  # seconds between two looks at what came back of what was set aside
 _PROBES = 3  # questions that find out how many answers a server gives at once
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A tag to ask about."""
-
-    tag: str
-    kind: str = "object"
-    gloss: str = ""
-
-
-@dataclass
-class Terms:
-    """What is asked, and what counts as an answer; a change of any of it makes another answer."""
-
-    prompts: Sequence[str]
-    answers: int
-    model: str
-    temperature: float
-    max_tokens: int
-    again: int = 50  # answers of one (tag, prompt) that may be refused and asked again
-    longest: int = CONTEXT
-
-    def question(self, subject: Subject, prompt: int, answers: int = 1) -> Question:
-        """Prompt 1, 2, … about a tag."""
-        text = ask(self.prompts[prompt - 1], subject.tag, subject.kind)
-        return Question(text, answers, context_of(subject.tag, subject.kind, subject.gloss))
-
-    def key(self, subject: Subject, prompt: int) -> str:
-        """Equal where the very same was asked of the same model: such answers are as good as new ones."""
-        question = self.question(subject, prompt)
-        asked = [subject.tag, question.prompt, question.context, self.model, self.temperature, self.max_tokens]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-
-
-class Entry:
-    """One tag's answers: bit i of `there[p]` is set where answer i of prompt p + 1 is on disk."""
-
-    __slots__ = ("prints", "refused", "there")
-
-    def __init__(self, prompts: int) -> None:
-        self.there = [0] * prompts
-        self.refused = [0] * prompts
-        self.prints: set[int] = set()
-
-
-class Ledger:
-    """Which answers are there, and which are missing."""
-
-    def __init__(self, subjects: Sequence[Subject], terms: Terms) -> None:
-        self.subjects = subjects
-        self.terms = terms
-        self._entries = [Entry(len(terms.prompts)) for _ in subjects]
-        self._places = {subject.tag: place for place, subject in enumerate(subjects)}
-        self._keys: dict[tuple[int, int], str] = {}
-        self.there = 0
-        self.faults: Counter[str] = Counter()
-        self.mended: Counter[str] = Counter()
-        self.refused_per_prompt: Counter[int] = Counter()
-        self.asked = self.prompt_tokens = self.answer_tokens = 0
-        self.reused = 0
-
-    @property
-    def wanted(self) -> int:
-        return len(self.subjects) * len(self.terms.prompts) * self.terms.answers
-
-    def jobs(self) -> Iterator[tuple[int, int]]:
-        """(place of the tag, prompt) of all that is not full, tag by tag."""
-        for place in range(len(self.subjects)):
-            for prompt in range(1, len(self.terms.prompts) + 1):
-                if self.missing(place, prompt) and self.patience(place, prompt) > 0:
-                    yield place, prompt
-
-    def missing(self, place: int, prompt: int) -> list[int]:
-        there = self._entries[place].there[prompt - 1]
-        return [index for index in range(self.terms.answers) if not there >> index & 1]
-
-    def patience(self, place: int, prompt: int) -> int:
-        """How many more answers may be refused."""
-        return self.terms.again - self._entries[place].refused[prompt - 1]
-
-    def kept_of(self, prompt: int) -> int:
-        """How many answers to a prompt are there, over all tags."""
-        return sum(entry.there[prompt - 1].bit_count() for entry in self._entries)
-
-    def prints(self, place: int) -> set[int]:
-        return self._entries[place].prints
-
-    def key(self, place: int, prompt: int) -> str:
-        """The answers' key, worked out once."""
-        if (place, prompt) not in self._keys:
-            self._keys[place, prompt] = self.terms.key(self.subjects[place], prompt)
-        return self._keys[place, prompt]
-
-    def note_kept(self, place: int, prompt: int, index: int, text: str, mark: int = 0) -> bool:
-        """Enter an answer; False where that place is taken."""
-        entry = self._entries[place]
-        if entry.there[prompt - 1] >> index & 1:
-            return False
-        entry.there[prompt - 1] |= 1 << index
-        entry.prints.add(mark or fingerprint(text))
-        self.there += 1
-        full = (1 << self.terms.answers) - 1
-        if all(there == full for there in entry.there):
-            entry.prints = set()  # nothing more will be compared with them
-        return True
-
-    def note_refused(self, place: int, prompt: int, fault: str) -> None:
-        self._entries[place].refused[prompt - 1] += 1
-        self.refused_per_prompt[prompt] += 1
-        self.faults[fault] += 1
-
-    def note_call(self, prompt_tokens: int, answer_tokens: int) -> None:
-        self.asked += 1
-        self.prompt_tokens += prompt_tokens
-        self.answer_tokens += answer_tokens
-
-    def read(self, path: Path) -> None:
-        """Enter what a log holds of this ledger's answers."""
-        for _, row in read_log(path):
-            if "asked" in row:
-                self.note_call(int(row.get("prompt_tokens") or 0), int(row.get("answer_tokens") or 0))
-            elif (found := self.place_of(row)) is not None:
-                self._enter(*found, row)
-
-    def _enter(self, place: int, prompt: int, row: dict[str, Any]) -> None:
-        if "fault" in row:
-            self.note_refused(place, prompt, str(row["fault"]))
-            return
-        index = row.get("index")
-        if isinstance(index, int) and 0 <= index < self.terms.answers:
-            if not self.note_kept(place, prompt, index, str(row.get("text"))):
-                return
-            self.mended.update(row.get("mended", ()))
-            self.reused += "from" in row
-
-    def place_of(self, row: dict[str, Any]) -> tuple[int, int] | None:
-        """Where a row belongs; None where it answers something else."""
-        place, prompt = self._places.get(row.get("tag", "")), row.get("prompt")
-        if place is None or not isinstance(prompt, int) or not 1 <= prompt <= len(self.terms.prompts):
-            return None
-        return (place, prompt) if row.get("key") == self.key(place, prompt) else None
-
-    def reusable(self, rows: Iterable[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
-        """Rows of another log or artefact that answer what is missing here, entered as they pass."""
-        for row in rows:
-            if "fault" in row or not isinstance(row.get("text"), str) or not isinstance(row.get("index"), int):
-                continue
-            found = self.place_of(row)
-            if found is None or not 0 <= row["index"] < self.terms.answers:
-                continue
-            if self.note_kept(*found, row["index"], row["text"]):
-                self.reused += 1
-                yield {**{part: row[part] for part in _KEPT if part in row}, "from": name}
-
-
-def plan(ledger: Ledger, endpoint: Endpoint, price: Price | None) -> Plan:
-    """What asking for all that is missing comes to."""
-    calls = answers = tokens = tokens_written = 0
-    for place, prompt in ledger.jobs():
-        missing = len(ledger.missing(place, prompt))
-        question = ledger.terms.question(ledger.subjects[place], prompt, missing)
-        calls, answers = calls + 1, answers + missing
-        read, written = _most_tokens(question, ledger.terms)
-        tokens, tokens_written = tokens + missing * read, tokens_written + written
-    return Plan(
-        model=ledger.terms.model,
-        url=endpoint.url,
-        tags=len(ledger.subjects),
-        answers=ledger.wanted,
-        there=ledger.there,
-        calls=calls,
-        calls_one_by_one=answers,
-        prompt_tokens=tokens,
-        answer_tokens=tokens_written,
-        dollars=None if price is None else price.of(tokens, tokens_written),
-    )
-
-
-def _most_tokens(question: Question, terms: Terms) -> tuple[int, int]:
-    """About how many tokens a question has, and how many its answers can have."""
-    read = sum(prompt_tokens_of(message["content"]) for message in question.messages())
-    return read, question.answers * terms.max_tokens
 
 
 @dataclass
@@ -284,7 +96,7 @@ class Asking:
             if self._spent():
                 return
             question = self._question(job)
-            if self._purse.set_aside(*_most_tokens(question, self.ledger.terms)) is None:
+            if self._purse.set_aside(*self.ledger.terms.most_tokens(question)) is None:
                 self._stop_at_the_price()
                 return
             self._calls += 1
@@ -292,7 +104,7 @@ class Asking:
 
     async def _set_aside(self, question: Question) -> float | None:
         """The dollars that a call may come to; None, and the run ends, where less is left and nothing comes back."""
-        tokens = _most_tokens(question, self.ledger.terms)
+        tokens = self.ledger.terms.most_tokens(question)
         while (most := self._purse.set_aside(*tokens)) is None and self._purse.busy:
             await asyncio.sleep(_A_MOMENT)
         if most is None:
