@@ -183,7 +183,8 @@ def find(root: Path, kind: str, which: str | None = None) -> Artifact:
     known = versions(root, kind)
     if which is None:
         if not known:
-            raise ArtifactError(f"{root}: holds no {kind} yet.", cure=f"Make one: {_made_by(kind)}")
+            what = "fine model" if kind == "fine" else kind
+            raise ArtifactError(f"{root}: holds no {what} yet.", cure=f"Make one: {_made_by(kind)}")
         return load(root / kind / f"v{known[-1]}", kind, version=known[-1])
     match = re.fullmatch(rf"(?:{kind}:)?v?(\d+)", which)
     if match is None:

@@ -52,7 +52,7 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as stop:  # how Typer ends, after an interrupt and a broken pipe too
         if stop.code == 130:
-            console.say("stopped; run the same command again to go on.")
+            console.say("stopped; what was finished is kept, and the same command goes on from there where it can.")
         if _reader_has_left(stop):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)

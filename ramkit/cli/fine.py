@@ -173,10 +173,11 @@ def explain(
         failed += bool(photo.error)
         if photo.error:
             console.print_error(photo.error)
-        else:
+        elif not json:
             best = photo.kinds[0]
             seen = f"{len(photo.patches)} of {photo.side**2} patches"
-            console.say(f"{photo.image}: {best.kind} ({best.score:.3f}), by {seen}; drawn in {photo.drawing}")
+            line = f"{photo.image}: {best.kind} ({best.score:.3f}), by {seen}; drawn in {photo.drawing}"
+            console.results.print(line, markup=False, soft_wrap=True)
         document = _document(photo.image, photo.kinds, photo.error)
         documents.append(
             {**document, "patches": photo.patches, "side": photo.side, "drawing": str(photo.drawing or "")}

@@ -61,6 +61,11 @@ class Vision(nn.Module):
                 f'{name} has a class token; patch_selection = "activation" is for encoders without.',
                 cure='Set patch_selection = "attention" (SsVP).',
             )
+        elif selection == "activation" and not tower.prefix and getattr(tower.trunk, "cls_token", None) is not None:
+            raise InputError(
+                f"{name} ({type(tower.trunk).__name__}) has a class token and does not tell its patches.",
+                cure='Choose another encoder, or set patch_selection = "none".',
+            )
         # The layer whose attention selects has to run after what is kept.
         self._cut = depth - max(train_layers, 2 if selection == "attention" else 0)
         self.requires_grad_(False)

@@ -423,7 +423,9 @@ def test_explain_draws_the_patches_where_they_are(
     result = ramkit(
         "fine", "explain", photos[0], photos[5], "--out", tmp_path / "out", "--artifacts", root_of(vit), "--json"
     )
-    assert result.code == 0, result.err
+    assert (result.code, result.err) == (0, "")
+    told = ramkit("fine", "explain", photos[0], "--out", tmp_path / "again", "--artifacts", root_of(vit)).out
+    assert f"by 4 of 16 patches; drawn in {tmp_path / 'again'}" in told
     for document, photo in zip(json.loads(result.out), (photos[0], photos[5]), strict=True):
         assert len(document["patches"]) == 4
         assert document["side"] == 4
@@ -472,7 +474,7 @@ def test_a_changed_or_missing_model_is_told(
     assert result.code == 1
     assert "fine.json was changed after it was written. Make it anew: ramkit fine train" in result.err
     result = ramkit("fine", "classify", photos[0], "--artifacts", tmp_path / "nothing")
-    assert "holds no fine yet. Make one: ramkit fine train" in result.err
+    assert "holds no fine model yet. Make one: ramkit fine train" in result.err
     assert "fine:v1" in ramkit("artifacts", "--artifacts", root_of(vit)).out
     with pytest.raises(ArtifactError, match="has no fine:v9"):
         artifact.find(root_of(vit), "fine", "fine:v9")

@@ -149,7 +149,8 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(ramkit: Run, add_comma
         raise KeyboardInterrupt
 
     add_command(interrupt)
-    assert ramkit("probe") == (130, "", "stopped; run the same command again to go on.\n")
+    told = "stopped; what was finished is kept, and the same command goes on from there where it can.\n"
+    assert ramkit("probe") == (130, "", told)
 
 
 # ---- pipes

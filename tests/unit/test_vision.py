@@ -421,6 +421,11 @@ def test_layers_above_count_as_in_timms_layer_decay() -> None:
             {"size": 224},
             r"the encoder \(PoolingVisionTransformer\) has a class token, but SsVP cannot take its layers apart\.",
         ),
+        (
+            lambda: tiny("pit_ti_distilled_224"),
+            {"size": 224, "selection": "activation"},
+            r"the encoder \(PoolingVisionTransformer\) has a class token and does not tell its patches\.",
+        ),
         (vit, {"selection": "activation"}, r"has a class token; patch_selection = \"activation\" is for encoders with"),
         (vit, {"patches": 17}, r"patches = 17: the encoder has 16 at 64 pixels\. Give fewer, or 0"),
         (clip_resnet, {}, "has no class token"),
