@@ -5,6 +5,7 @@
 | `shard.tar`             | the sample's photo, as `shard.tar::member`    | key of its `.json`, or its `.txt`        |
 | `.jsonl` `.ndjson`, `-` | key; a relative path starts at the file       | key: a text or a list of texts           |
 | `.csv` `.tsv`           | column                                        | column                                   |
+| these with `.gz` behind | as in the file within                         | as in the file within                    |
 | `.parquet`              | column: a path, or the photo itself, as       | column: texts or lists of texts          |
 |                         | `file.parquet::column/row`                    |                                          |
 | read by `datasets`: hub | column: a path, or the photo itself, kept in  | column; of webdataset samples as above   |
@@ -17,15 +18,17 @@ stops a run: it comes out as a `BadRow` that says where and why.
 
 import csv
 import hashlib
+import io
 import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from ramkit import references
 from ramkit.errors import InputError, MissingError, RamkitError, first_line
@@ -35,9 +38,11 @@ from ramkit.photo_shards import PhotoShards
 STDIN = "-"
 _JSON_LINES = frozenset({".jsonl", ".ndjson", ".json"})
 _TABLES = {".csv": ",", ".tsv": "\t"}
+_WHOLE = frozenset({".tar", ".parquet"})
+_PACKED = ".gz"
 _KNOWN = (
-    "Known: .tar, .jsonl, .csv, .tsv, .parquet, here or at an address; `-` for JSON Lines on standard input; a folder "
-    "of them; a hub dataset id."
+    "Known: .jsonl, .csv and .tsv, also with .gz behind, .tar and .parquet, here or at an address; `-` for JSON Lines "
+    "on standard input; a folder of them; a hub dataset id."
 )
 _BUILDERS: dict[str, tuple[str, dict[str, Any]]] = {  # ending of an address → who reads it in `datasets`
     **dict.fromkeys(_JSON_LINES, ("json", {})),
@@ -108,8 +113,10 @@ def _expanded(name: str) -> list[str]:
 
 
 def _kind_of(path: Path) -> str:
-    suffix = path.suffix.lower()
-    return suffix if suffix in {".tar", ".parquet", *_JSON_LINES, *_TABLES} else ""
+    """Ending that tells how a file is read, of what is within where it is compressed; empty where nobody knows how."""
+    packed = path.suffix.lower() == _PACKED
+    suffix = (path.with_suffix("") if packed else path).suffix.lower()
+    return suffix if suffix in _JSON_LINES or suffix in _TABLES or (suffix in _WHOLE and not packed) else ""
 
 
 def _open(name: str, columns: Columns) -> Source:
@@ -179,8 +186,29 @@ def _reference(image: str, folder: Path) -> str:
     return str(folder / image)
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file's content, unpacked where it is compressed.
+
+    Raises:
+        InputError: compressed, and damaged.
+    """
+    if path.suffix.lower() != _PACKED:
+        with path.open("rb") as stream:
+            yield stream
+        return
+    import gzip
+    import zlib
+
+    try:
+        with gzip.open(path, "rb") as unpacked:
+            yield cast(BinaryIO, unpacked)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a whole gzip file ({first_line(error)}).", cure="Copy it anew.") from None
+
+
 def _json_lines(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionRow | BadRow]:
-    with path.open("rb") as stream:
+    with _opened(path) as stream:
         for number, line in enumerate(stream, start=1):
             where = f"{path.name}, line {number}"
             if not line.strip():
@@ -198,8 +226,9 @@ def _json_lines(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionR
 
 def _table(path: Path, columns: Columns, folder: Path) -> Iterator[CaptionRow | BadRow]:
     csv.field_size_limit(_LONGEST_FIELD)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        reader = csv.DictReader(_without_nul(stream), delimiter=_TABLES[path.suffix.lower()])
+    with _opened(path) as content:
+        stream = io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        reader = csv.DictReader(_without_nul(stream), delimiter=_TABLES[_kind_of(path)])
         if any(map(_is_undecoded, reader.fieldnames or ())):
             raise InputError(f"{path}: not UTF-8.", cure="Save it as UTF-8.")
         _require_columns(path, reader.fieldnames or [], columns)
@@ -346,7 +375,7 @@ def _spooled() -> Path:
 def _looks_like_hub_id(name: str) -> bool:
     parts = name.partition(":")[0].split("/")
     return len(parts) == 2 and all(parts) and not name.startswith((".", "~")) and Path(name).suffix.lower() not in (
-        {".tar", ".parquet", ".txt", *_JSON_LINES, *_TABLES}
+        {".txt", _PACKED, *_WHOLE, *_JSON_LINES, *_TABLES}
     )  # fmt: skip
 
 
@@ -360,7 +389,8 @@ def _builder(name: str) -> Any:
     """What `datasets` makes of a hub id (with `:CONFIGURATION`), the address of a file, or a folder in its layout."""
     import datasets
 
-    suffix = Path(name.partition("?")[0]).suffix.lower()
+    file = Path(name.partition("?")[0])
+    suffix = _kind_of(file) or file.suffix.lower()
     if "://" in name and suffix not in _BUILDERS:
         raise InputError(f"{name}: captions cannot be read from this kind of file.", cure=_KNOWN)
     path, _, configuration = (name, "", "") if Path(name).is_dir() else name.partition(":")

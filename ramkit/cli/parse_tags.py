@@ -17,7 +17,7 @@ def parse_tags(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE...",
-            help="Captions: .tar shards, .jsonl, .csv, .tsv, .parquet, folders, addresses, hub ids or -.",
+            help="Captions: .tar shards, .jsonl, .csv, .tsv (also .gz), .parquet, folders, addresses, hub ids or -.",
         ),
     ] = None,
     explain: Annotated[

@@ -1,5 +1,6 @@
 """Every kind of caption source, with the rows that real files are spoilt by."""
 
+import gzip
 import io
 import json
 import os
@@ -240,6 +241,33 @@ def png(colour: str) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.jsonl", '{"image": "1.jpg", "caption": "a dog"}\n{"image": "2.jpg"}\n'),
+        ("c.csv", 'image,caption\n1.jpg,a dog\n2.jpg,""\n'),
+        ("C.TSV", "image\tcaption\n1.jpg\ta dog\n2.jpg\t\n"),
+    ],
+)
+def test_compressed_files_are_read_as_what_is_within(tmp_path: Path, name: str, content: str) -> None:
+    packed = tmp_path / f"{name}.gz"
+    packed.write_bytes(gzip.compress(content.encode() + b"\n" * 5))
+    for source in (packed, tmp_path):  # by name, and as what the folder holds
+        good, bad = read(source)
+        assert good == [CaptionRow(str(tmp_path / "1.jpg"), ("a dog",))]
+        assert len(bad) == 1
+    for damaged in (packed.read_bytes()[:-12], b"no gzip at all", b""):
+        packed.write_bytes(damaged)
+        if damaged:
+            with pytest.raises(InputError, match=r"\.gz: not a whole gzip file \(.+\)\. Copy it anew\."):
+                read(packed)
+    with pytest.raises(InputError, match="no such file"):
+        read(tmp_path / "x" / "gone.jsonl.gz")
+    (tmp_path / "c.tar.gz").write_bytes(gzip.compress(b"x"))
+    with pytest.raises(InputError, match="cannot be read from this kind of file"):
+        read(tmp_path / "c.tar.gz")
+
+
 SQUARES = [("red", ["a red square", "red"]), ("green", [""]), ("blue", ["a blue square"])]
 GOOD = [("a red square", "red"), ("a blue square",)]
 PIXELS = [(255, 0, 0), (0, 0, 255)]
@@ -320,7 +348,9 @@ def test_files_at_an_address(squares: Any, tmp_path: Path, address: str) -> None
         assert [row.captions for row in good] == captions
         assert len(bad) == 1
         assert [read_photo(row.image).getpixel((0, 0)) for row in good] == PIXELS
-    assert read(f"{address}/c.jsonl", columns=Columns("photo", "text"))[0] == [CaptionRow("/a.jpg", ("a dog",))]
+    (tmp_path / "p.jsonl.gz").write_bytes(gzip.compress((tmp_path / "c.jsonl").read_bytes()))
+    for name in ("c.jsonl", "p.jsonl.gz"):
+        assert read(f"{address}/{name}", columns=Columns("photo", "text"))[0] == [CaptionRow("/a.jpg", ("a dog",))]
     with pytest.raises(MissingError, match=r"nothing.parquet: no file of this name, and no dataset that can be opened"):
         read(f"{address}/nothing.parquet")
     with pytest.raises(InputError, match=r"c.docx: captions cannot be read from this kind of file"):
