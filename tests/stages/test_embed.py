@@ -1,7 +1,6 @@
 """embed: every text's vector, each encoded once, whatever happens in between."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -336,16 +335,24 @@ def test_the_command_line(ramkit: Callable[..., Any], home: Home, texts: list[st
     assert "float64" in refused.err
 
 
-def test_an_encoder_is_fetched_from_a_hub(home: Home, texts: list[str], tmp_path: Path) -> None:
-    """`open_clip:hf-hub:REPOSITORY`, as a person uses it: from the hub that HF_ENDPOINT names."""
+def test_an_encoder_is_fetched_from_a_hub(
+    ramkit: Callable[..., Any], home: Home, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
     folder = tiny_models.write_clip(tmp_path / "clip")
     files = {f"someone/tiny/{path.name}": path.read_bytes() for path in folder.iterdir()}
     spec = "open_clip:hf-hub:someone/tiny"
-    command = [sys.executable, "-m", "ramkit", "embed", "--artifacts", home.root, "--text-encoder", spec]
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with stand_in_hub.serve(files) as hub:
-        settings = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hub")}
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        done = ramkit("embed", "--artifacts", home.root, "--text-encoder", spec)
+        gone = ramkit("embed", "--artifacts", home.root, "--text-encoder", "open_clip:hf-hub:someone/else")
+    assert done.code == 0, done.err
+    assert (gone.code, gone.err.count("\n")) == (1, 1)
+    assert "open_clip:hf-hub:someone/else cannot be loaded (" in gone.err
     made = artifact.find(home.root, "embeddings")
     assert made.config["encoder"]["spec"] == spec
     assert made.config["encoder"]["sha256"] == OpenClipTextEncoder(f"local-dir:{folder}").identity()["sha256"]
