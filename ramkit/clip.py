@@ -8,6 +8,14 @@ from ramkit.errors import InputError, MissingError, first_line
 _WITH_WEIGHTS = ("hf-hub:", "local-dir:")  # open_clip's names for a model together with its weights
 
 
+def model_and_weights(source: str) -> tuple[str, str | None]:
+    """(the model as open_clip names it, its weights) of a source; None for weights that come with the model."""
+    if source.startswith(_WITH_WEIGHTS):
+        return source, None
+    name, _, weights = source.partition("/")
+    return name, weights
+
+
 def load_clip(source: str, *, image_size: int = 0) -> tuple[Any, str]:
     """(model in evaluation mode and frozen, its name without weights).
 
@@ -21,7 +29,7 @@ def load_clip(source: str, *, image_size: int = 0) -> tuple[Any, str]:
     """
     import open_clip
 
-    name, _, weights = (source, "", None) if source.startswith(_WITH_WEIGHTS) else source.partition("/")
+    name, weights = model_and_weights(source)
     if weights == "":
         raise InputError(
             f"open_clip:{source} names no weights.", cure="Add them, as in open_clip:ViT-B-16/openai, or a file."

@@ -4,13 +4,12 @@ from typing import Any
 
 from torch import nn
 
-from ramkit.clip import load_clip
+from ramkit.clip import load_clip, model_and_weights
 from ramkit.errors import InputError
 from ramkit.image_encoder import ImageEncoder, build_timm, create_image_encoder
 from ramkit.photos import Preprocess
 
 CLIP = "open_clip:"
-_PLACES = ("hf-hub:", "local-dir:")
 
 
 def create_encoder(name: str, *, weights: str, size: int) -> ImageEncoder:
@@ -48,8 +47,8 @@ def _clip_config(name: str) -> dict[str, Any]:
     """open_clip's configuration of the model that `open_clip:MODEL/WEIGHTS` names."""
     import open_clip
 
-    source = name.removeprefix(CLIP)
-    config = open_clip.get_model_config(source if source.startswith(_PLACES) else source.partition("/")[0])
+    model, _ = model_and_weights(name.removeprefix(CLIP))
+    config = open_clip.get_model_config(model)
     assert config is not None, "the model was made by it"
     return config
 

@@ -49,7 +49,7 @@ def fit_lines(logits: npt.NDArray[np.floating], labels: Labels) -> Lines:
     Raises:
         ValueError: no label is positive, or all are.
     """
-    if not labels.any() or labels.all():
+    if all_alike(labels):
         raise ValueError("labels are all alike")
     z, y = logits.astype(np.float64), labels.astype(np.float64)
     tags = z.shape[1]
@@ -77,6 +77,11 @@ def fit_lines(logits: npt.NDArray[np.floating], labels: Labels) -> Lines:
         (float(np.sqrt(spread[0, 0])), float(np.sqrt(spread[1, 1]))),
         np.clip(np.einsum("cij,jk->cik", variance, precision)[:, 1, 1], 0.0, 1.0),
     )
+
+
+def all_alike(labels: Labels) -> bool:
+    """Whether no label is positive, or every one: nothing can be fitted to them."""
+    return bool(not labels.any() or labels.all())
 
 
 def sigmoid(x: Floats) -> Floats:

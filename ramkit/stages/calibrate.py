@@ -22,7 +22,7 @@ from ramkit.config import CalibrateConfig, as_dict
 from ramkit.errors import ArtifactError, InputError
 from ramkit.features import FEATURES
 from ramkit.files import write_whole
-from ramkit.measuring.calibration import Floats, Labels, Lines, fit_lines
+from ramkit.measuring.calibration import Floats, Labels, Lines, all_alike, fit_lines
 from ramkit.measuring.measured import SCORES, Measured, read_measured
 from ramkit.measuring.metrics import precision_recall_f1
 from ramkit.measuring.reliability import reliability
@@ -141,7 +141,7 @@ def _data(measured: Measured, tagger: Tagger) -> _Data:
         raise InputError("The report asks for none of the model's tags.", cure=_CURE)
     of_tag = [[i for i, column in enumerate(measured.columns) if column.tag == number] for number in numbers]
     labels = np.stack([measured.labels[:, columns].any(axis=1) for columns in of_tag], axis=1)
-    if not labels.any() or labels.all():
+    if all_alike(labels):
         raise InputError("The report's labels are all alike.", cure=_CURE)
     logits = measured.logits[:, [columns[0] for columns in of_tag]]
     return _Data(numbers, logits, labels, np.array([tagger.thresholds[number] for number in numbers]))
@@ -220,7 +220,7 @@ def _as_typed(
     (logits,), failed = score_photos(artifacts / FEATURES, references, [scorer], track=track)
     read = [position for position in range(len(references)) if position not in failed]
     labels = measured.labels[spread[read]]
-    if not labels.any() or labels.all():
+    if all_alike(labels):
         raise InputError("Too few of the report's photos can be read.", cure="Put them back where the report says.")
     return logits[read], labels
 
@@ -246,7 +246,7 @@ def _quality(data: _Data, config: CalibrateConfig, track: Track) -> dict[str, An
 
 def _require_both(labels: Labels) -> None:
     """Refuse a part of the photos on which nothing can be fitted."""
-    if not labels.any() or labels.all():
+    if all_alike(labels):
         raise InputError(
             "Too few labels: what is true in one part of the photos cannot be judged by the others.",
             cure="Label more photos.",
