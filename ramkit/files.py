@@ -15,6 +15,7 @@ from ramkit.errors import InputError
 _ODD_NAMES = "backslashreplace"
 _BOM = b"\xef\xbb\xbf"  # some editors begin UTF-8 with it
 _PART = ".part"  # ends the hidden name under which a file is written; a killed run may leave one behind
+READABLE = 0o644  # by all, whatever wrote the file
 
 
 def sha256_of(path: Path) -> str:
@@ -44,7 +45,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
             stream.write(payload)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, READABLE)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

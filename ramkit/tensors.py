@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ramkit.errors import ArtifactError
+from ramkit.files import READABLE
 
 Precision = Literal["float32", "float16", "int8"]
 _SCALE = ".scale"
@@ -31,7 +32,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], precision: Pre
 def write_file(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Tensors as they are, as a file that others may read, too: safetensors alone leaves it to its owner."""
     save_file(tensors, path, metadata)
-    path.chmod(0o644)
+    path.chmod(READABLE)
 
 
 def as_stored(name: str, tensor: torch.Tensor, precision: Precision) -> dict[str, torch.Tensor]:
